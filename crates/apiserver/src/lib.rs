@@ -1,0 +1,2 @@
+//! The API machinery over HTTP: authentication, authorization, admission, watch, registry
+#![forbid(unsafe_code)]

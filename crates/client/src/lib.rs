@@ -1,0 +1,2 @@
+//! kube-rs set-up: clients from credentials, in-process clients, projected caches
+#![forbid(unsafe_code)]

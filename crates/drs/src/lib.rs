@@ -1,0 +1,2 @@
+//! Kubernetes filters and DRS placement; pure and deterministic
+#![forbid(unsafe_code)]

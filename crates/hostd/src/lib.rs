@@ -1,0 +1,2 @@
+//! The machines of a host: admission, ledger, adoption
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! State machines of pods and machines; pure
+#![forbid(unsafe_code)]

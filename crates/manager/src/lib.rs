@@ -1,0 +1,2 @@
+//! Inventory, joining of hosts, DRS runner
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Bridges, taps and routes of a host
+#![forbid(unsafe_code)]

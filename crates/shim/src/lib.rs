@@ -1,0 +1,2 @@
+//! One machine's parent process
+#![forbid(unsafe_code)]

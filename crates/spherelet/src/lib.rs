@@ -1,0 +1,2 @@
+//! The kubelet role: pods onto machines
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Enablement, control plane, zones, namespaces
+#![forbid(unsafe_code)]

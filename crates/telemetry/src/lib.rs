@@ -1,0 +1,2 @@
+//! Logs and metrics, set up once
+#![forbid(unsafe_code)]

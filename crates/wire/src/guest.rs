@@ -1,0 +1,230 @@
+//! Control messages between the shim and `crx-init`, as JSON in control frames.
+//!
+//! ```text
+//!   shim                                   crx-init
+//!     | -- Hello ----------------------------> |   (repeated until answered: the guest may still be booting)
+//!     | <----------------------------- Ready - |
+//!     | -- Configure ------------------------> |   once per boot, before any container
+//!     | -- StartContainer / Exec / Signal ... -> |
+//!     | <-------------- Done / Failed (by id) - |
+//!     | <------------------- Exited (event) --- |
+//! ```
+//!
+//! Times are Unix nanoseconds as the sender's clock has them.
+
+use crate::hello::Hello;
+use serde::{Deserialize, Serialize};
+
+/// What both ends speak, newest first.
+pub const VERSIONS: &[u32] = &[1];
+/// The name of the virtio-serial port, under `/sys/class/virtio-ports/*/name` in the guest.
+pub const PORT_NAME: &str = "orrery.crx.0";
+
+/// From the shim.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToGuest {
+    /// Opens the conversation; answered by [`FromGuest::Ready`], also when it was answered before.
+    Hello(Hello),
+    /// Asks for something; answered by [`FromGuest::Done`] or [`FromGuest::Failed`] with the same `id`.
+    Request {
+        /// Chosen by the shim, increasing.
+        id: u64,
+        /// What to do.
+        request: GuestRequest,
+    },
+}
+
+/// What a guest can be asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuestRequest {
+    /// Gives the machine its identity. Once per boot.
+    Configure(Identity),
+    /// Starts a container's first process.
+    StartContainer(ContainerSpec),
+    /// Starts one more process in a running container.
+    Exec(ExecSpec),
+    /// Sends a signal to the process of a stream, or to all processes of its container.
+    Signal {
+        /// The process's stream.
+        stream: u32,
+        /// Signal number, as Linux on x86-64 counts.
+        signal: i32,
+        /// Whether every process of the container gets it.
+        all: bool,
+    },
+    /// Sets the size of a stream's terminal.
+    Resize {
+        /// The process's stream.
+        stream: u32,
+        /// Rows of characters.
+        rows: u16,
+        /// Columns of characters.
+        columns: u16,
+    },
+    /// Frees the file system of a container that has ended.
+    RemoveContainer {
+        /// The container's stream.
+        stream: u32,
+    },
+    /// Sets the guest's clock; nanoseconds since 1970.
+    SetClock {
+        /// The host's clock at sending.
+        unix_nanos: u64,
+    },
+    /// Ends every process, syncs and powers off. The answer comes before the power goes.
+    PowerOff,
+}
+
+/// Who the machine is. What a clone of a template does not have before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The pod's host name.
+    pub hostname: String,
+    /// Network interfaces, found by their MAC address.
+    pub interfaces: Vec<GuestInterface>,
+    /// Name servers for `/etc/resolv.conf`, in order.
+    pub nameservers: Vec<String>,
+    /// Search domains for `/etc/resolv.conf`.
+    pub search_domains: Vec<String>,
+    /// Options for `/etc/resolv.conf`, such as `ndots:5`.
+    pub resolver_options: Vec<String>,
+    /// Lines for `/etc/hosts` beyond localhost and the machine's own: address, then names.
+    pub host_aliases: Vec<(String, Vec<String>)>,
+    /// At least 32 bytes from the host's random source, as hexadecimal digits.
+    pub entropy_hex: String,
+    /// The host's clock; nanoseconds since 1970.
+    pub unix_nanos: u64,
+}
+
+/// One network interface of the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestInterface {
+    /// Such as `52:54:00:12:34:56`.
+    pub mac: String,
+    /// Address with prefix length, such as `10.244.0.7/24`.
+    pub address: String,
+    /// The default route's next hop.
+    pub gateway: Option<String>,
+    /// Largest packet in bytes.
+    pub mtu: u32,
+}
+
+/// A container to start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// The stream of its first process; also the container's handle. Chosen by the shim, overwritten there.
+    pub stream: u32,
+    /// The container's name in its pod, for logs and paths.
+    pub name: String,
+    /// Serial number of the disk that holds its image (at most 20 characters, read-only erofs).
+    pub image_serial: String,
+    /// Most bytes that it may write to its root file system (held in the guest's memory).
+    pub writable_bytes: u64,
+    /// Whether its root file system may not be written.
+    pub read_only_root: bool,
+    /// The process.
+    pub process: ProcessSpec,
+    /// Bytes of memory that it may use, when limited.
+    pub memory_limit_bytes: Option<u64>,
+}
+
+/// A process to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessSpec {
+    /// Program and arguments; a program without `/` is looked up in the environment's `PATH`.
+    pub argv: Vec<String>,
+    /// `NAME=value`, complete.
+    pub env: Vec<String>,
+    /// Working directory; made when it is missing.
+    pub working_directory: String,
+    /// `user[:group]` by name or number as the image has it, resolved with the image's own `/etc/passwd`; empty is root.
+    pub user: String,
+    /// Groups in addition to the user's own.
+    pub supplementary_groups: Vec<u32>,
+    /// Whether it gets a terminal.
+    pub tty: bool,
+    /// Whether its standard input is connected; otherwise it reads the end at once.
+    pub stdin: bool,
+}
+
+/// One more process in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecSpec {
+    /// Its stream. Chosen by the shim, overwritten there.
+    pub stream: u32,
+    /// The container's stream.
+    pub container: u32,
+    /// The process. An empty environment, user or working directory means the container's own.
+    pub process: ProcessSpec,
+}
+
+/// From the guest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromGuest {
+    /// The answer to [`ToGuest::Hello`].
+    Ready {
+        /// The version that the guest chose among the offered, or none when it speaks none of them.
+        version: Option<u32>,
+        /// Build of `crx-init`.
+        build: String,
+        /// Seconds since the kernel started.
+        uptime_seconds: f64,
+    },
+    /// A request was carried out.
+    Done {
+        /// The request's id.
+        id: u64,
+        /// The process id in the guest, when one was started.
+        pid: Option<u32>,
+    },
+    /// A request was refused or failed.
+    Failed {
+        /// The request's id.
+        id: u64,
+        /// One CamelCase word, such as `ExecutableNotFound`.
+        reason: String,
+        /// What happened, for people.
+        message: String,
+    },
+    /// A process ended. Sent after the last of its output.
+    Exited {
+        /// Its stream.
+        stream: u32,
+        /// How it ended.
+        exit: ProcessExit,
+    },
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessExit {
+    /// Exit code as a shell reports it: 128 and the signal's number for one ended by a signal.
+    pub code: i32,
+    /// The signal that ended it, if one did.
+    pub signal: Option<i32>,
+    /// Whether the kernel ended it, or one of its container, for want of memory.
+    pub out_of_memory: bool,
+    /// The guest's clock at the end; nanoseconds since 1970.
+    pub unix_nanos: u64,
+}
+
+/// Reasons in [`FromGuest::Failed`].
+pub mod reason {
+    /// The program was not found in the container.
+    pub const EXECUTABLE_NOT_FOUND: &str = "ExecutableNotFound";
+    /// The program may not be executed, or is no program.
+    pub const NOT_EXECUTABLE: &str = "NotExecutable";
+    /// The container or process is not there (any more).
+    pub const NOT_FOUND: &str = "NotFound";
+    /// The user or group is not in the image.
+    pub const UNKNOWN_USER: &str = "UnknownUser";
+    /// The image's disk is not there or cannot be mounted.
+    pub const IMAGE_UNAVAILABLE: &str = "ImageUnavailable";
+    /// A request came in the wrong order, such as a container before the identity.
+    pub const BAD_STATE: &str = "BadState";
+    /// A system call failed.
+    pub const SYSTEM_ERROR: &str = "SystemError";
+}

@@ -1,0 +1,2 @@
+//! Built-in controllers and the scheduler
+#![forbid(unsafe_code)]
