@@ -1,2 +1,48 @@
-//! The API machinery over HTTP: authentication, authorization, admission, watch, registry
+//! The Kubernetes API machinery over HTTP: authentication, authorization, admission, watch, and a registry of resources.
+//!
+//! The crate knows no resource by itself: each one is registered by a
+//! [`ResourceDescriptor`](orrery_machinery::descriptor::ResourceDescriptor). [`builtin`] holds those of Kubernetes; the
+//! manager's inventory is served by the same code with other descriptors. Objects live in a
+//! [`Store`](orrery_store::Store) as JSON without their resource version, which is the store's revision of the last write.
+//!
+//! What happens to a request:
+//!
+//! 1. `http::connection` accepts it over TLS; `http::dispatch` limits, logs and counts it.
+//! 2. `auth` says who calls (client certificate, or the typed user of [`InProcess`]) and whether they may: the group
+//!    `system:masters`, the node authorizer, then RBAC from the roles and bindings in the store (`rbac`).
+//! 3. `registry` carries out the verb: decode, default, admit, validate, then one transaction of the store.
+//!    `subresource` has what is not a plain object: binding, finalize, and the streams that go on to a node's kubelet.
+//!
+//! Tasks: one for each connection, one that follows roles and bindings (`rbac::cache`), one for each relayed upgrade. A
+//! watch has no task: the response's body pulls from the store's bounded channel, and a reader that is too slow is told so
+//! with 410.
+//!
+//! What it is not: there is no server-side apply yet (415), no impersonation (400), no `Orphan` or `Foreground` deletion
+//! (accepted, treated as `Background`), no bearer tokens, no port forwarding (501). Each is refused or stated, never
+//! pretended.
+//!
+//! Start reading at [`ApiServer`], then `http/dispatch.rs` and `registry/mod.rs`.
 #![forbid(unsafe_code)]
+
+mod admission;
+mod auth;
+
+pub mod builtin;
+mod config;
+mod discovery;
+mod envelope;
+mod http;
+mod metrics;
+mod object;
+mod protobuf;
+mod rbac;
+mod registry;
+mod server;
+mod subresource;
+
+pub use auth::{AuthorizeError, User};
+pub use config::{
+    Config, ConfigError, ExtraHandler, ExtraRequest, ExtraRoute, KubeletAccess, Limits, ReviewHandler, VersionInfo,
+};
+pub use http::{InProcess, ResponseBody};
+pub use server::{ApiServer, ServeError};

@@ -113,10 +113,27 @@ pub struct DecodeError {
 pub fn decode_as<T: DeserializeOwned>(object: &Value) -> Result<Vec<String>, DecodeError> {
     let mut unknown = Vec::new();
     let result: Result<T, serde_json::Error> =
-        serde_ignored::deserialize(object, |path| unknown.push(path.to_string()));
+        serde_ignored::deserialize(object, |path| unknown.push(field_path(&path)));
     match result {
         Ok(_) => Ok(unknown),
-        Err(error) => Err(DecodeError { path: String::new(), message: error.to_string() }),
+        Err(_) => match serde_path_to_error::deserialize::<_, T>(object) {
+            Ok(_) => Ok(unknown),
+            Err(error) => Err(DecodeError { path: error.path().to_string(), message: error.inner().to_string() }),
+        },
+    }
+}
+
+/// A path as Kubernetes writes it: `spec.containers[0].ports`.
+fn field_path(path: &serde_ignored::Path<'_>) -> String {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", field_path(parent)),
+        Path::Map { parent, key } => match field_path(parent) {
+            parent if parent.is_empty() => key.clone(),
+            parent => format!("{parent}.{key}"),
+        },
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => field_path(parent),
     }
 }
 
@@ -139,4 +156,63 @@ pub fn read_as<T: DeserializeOwned>(object: &Value) -> Option<T> {
 #[must_use]
 pub fn to_value<T: Serialize>(value: &T) -> Value {
     serde_json::to_value(value).expect("an API type is JSON")
+}
+
+/// A resource for the tests of this crate.
+#[cfg(test)]
+pub(crate) fn test_descriptor() -> ResourceDescriptor {
+    ResourceDescriptor {
+        group: "test.io",
+        version: "v1",
+        kind: "Widget",
+        plural: "widgets",
+        singular: "widget",
+        short_names: &["wd"],
+        categories: &["all"],
+        namespaced: true,
+        storage: Storage::Stored,
+        has_status: true,
+        decode: |_| Ok(Vec::new()),
+        default: |_| {},
+        validate: |_, _| Vec::new(),
+        prepare_create: |_| {},
+        counts_generation: true,
+        columns: &[Column {
+            name: "Size",
+            kind: "string",
+            priority: 0,
+            description: "How big.",
+            cell: |object, _| object["spec"]["size"].clone(),
+        }],
+        selectable_fields: &[SelectableField {
+            path: "spec.size",
+            value: |object| object["spec"]["size"].as_str().unwrap_or_default().to_owned(),
+        }],
+        merge_keys: &[],
+        schema: || {
+            serde_json::json!({
+                "title": "Widget", "type": "object",
+                "properties": {"spec": {"$ref": "#/$defs/WidgetSpec"}},
+                "$defs": {"WidgetSpec": {"type": "object", "properties": {"size": {"type": "string"}}}},
+            })
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orrery_api::k8s::api::core::v1::Pod;
+    use serde_json::json;
+
+    #[test]
+    fn unknown_and_malformed_fields_are_named_by_their_path() {
+        let pod = |container: Value| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": {"containers": [container]}, "extra": 1});
+        assert_eq!(
+            decode_as::<Pod>(&pod(json!({"name": "a", "prots": []}))).unwrap(),
+            ["extra", "spec.containers[0].prots"]
+        );
+        let error = decode_as::<Pod>(&pod(json!({"name": 5}))).unwrap_err();
+        assert_eq!(error.path, "spec.containers[0].name");
+    }
 }

@@ -28,6 +28,8 @@ pub enum FieldReason {
     Forbidden,
     /// A list or text is too long.
     TooLong,
+    /// A value refers to something that is not there.
+    NotFound,
 }
 
 impl FieldReason {
@@ -39,6 +41,7 @@ impl FieldReason {
             Self::Duplicate => "FieldValueDuplicate",
             Self::Forbidden => "FieldValueForbidden",
             Self::TooLong => "FieldValueTooLong",
+            Self::NotFound => "FieldValueNotFound",
         }
     }
 }
@@ -74,6 +77,18 @@ impl FieldError {
         let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
         let message = format!("Unsupported value: {value}: supported values: {}", list.join(", "));
         Self::new(FieldReason::NotSupported, field, message)
+    }
+
+    /// `field` refers to `value`, which is not there.
+    #[must_use]
+    pub fn not_found(field: impl Into<String>, value: &Value) -> Self {
+        Self::new(FieldReason::NotFound, field, format!("Not found: {value}"))
+    }
+
+    /// `field` has more than `limit_bytes`.
+    #[must_use]
+    pub fn too_long(field: impl Into<String>, limit_bytes: usize) -> Self {
+        Self::new(FieldReason::TooLong, field, format!("Too long: may not be more than {limit_bytes} bytes"))
     }
 
     fn new(reason: FieldReason, field: impl Into<String>, message: String) -> Self {

@@ -223,6 +223,8 @@ pub mod reason {
     pub const UNKNOWN_USER: &str = "UnknownUser";
     /// The image's disk is not there or cannot be mounted.
     pub const IMAGE_UNAVAILABLE: &str = "ImageUnavailable";
+    /// A request cannot be understood or carries a value that makes no sense.
+    pub const BAD_REQUEST: &str = "BadRequest";
     /// A request came in the wrong order, such as a container before the identity.
     pub const BAD_STATE: &str = "BadState";
     /// A system call failed.

@@ -70,6 +70,10 @@ pub mod reason {
     pub const OUT_OF_SLOTS: &str = "OutOfSlots";
     /// The same id was admitted with another specification.
     pub const SPEC_CHANGED: &str = "SpecChanged";
+    /// The host has no such segment.
+    pub const UNKNOWN_SEGMENT: &str = "UnknownSegment";
+    /// The specification can't be carried out on any host.
+    pub const INVALID_SPEC: &str = "InvalidSpec";
     /// The host is shutting down.
     pub const SHUTTING_DOWN: &str = "ShuttingDown";
 }
@@ -152,10 +156,13 @@ pub struct DiskSpec {
     pub read_only: bool,
 }
 
+/// The segment of pods, which every host has: its own bridge, whose addresses come from the host's range.
+pub const POD_SEGMENT: &str = "pods";
+
 /// A network interface of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceSpec {
-    /// The segment (bridge) that it is plugged into.
+    /// The segment (bridge) that it is plugged into, such as [`POD_SEGMENT`].
     pub segment: String,
     /// The address, when somebody above has chosen it; otherwise the host takes one from its range.
     pub address: Option<String>,

@@ -47,6 +47,12 @@ pub struct Heartbeat {
     pub facts: Facts,
     /// How many machines it holds.
     pub machines: u32,
+    /// CPU that is reserved for them, in thousandths of a core.
+    #[serde(default)]
+    pub used_cpu_milli: u64,
+    /// Memory that is reserved for them, overhead included, in bytes.
+    #[serde(default)]
+    pub used_memory_bytes: u64,
     /// Version of the host agent.
     pub agent_version: String,
 }

@@ -1,0 +1,49 @@
+# Orrery: two commands do all on a fresh Debian 12: `make up` and `make test`.
+#
+#   make up        get what is missing, build, start everything, run a demo pod
+#   make down      stop everything; state stays
+#   make test      every test, also the end-to-end one (needs root for it)
+#   make check     layers, sizes, formatting, lints
+#   make install   orrery, crx-init and completions below $(PREFIX)
+
+PREFIX ?= /usr/local
+TARGET ?= target
+PROFILE ?= release
+OUT = $(TARGET)/$(PROFILE)
+
+.DEFAULT_GOAL := help
+.PHONY: help up down build deps test check install clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# Packages and tools of Debian; does nothing when all are there.
+deps:
+	@scripts/deps
+
+build: deps
+	@scripts/step "build orrery" cargo build --quiet --locked --profile $(PROFILE) -p orrery
+	@scripts/step "build crx-init" guest/build $(OUT)/crx-init
+
+up: build
+	@$(OUT)/orrery up $(UP)
+
+down:
+	@if [ -x $(OUT)/orrery ]; then $(OUT)/orrery down $(DOWN); else orrery down $(DOWN); fi
+
+test: build
+	@scripts/test
+
+check: deps
+	@cargo xtask check
+
+install: build
+	install -D -m 0755 $(OUT)/orrery $(DESTDIR)$(PREFIX)/bin/orrery
+	install -D -m 0755 $(OUT)/crx-init $(DESTDIR)$(PREFIX)/lib/orrery/crx-init
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+	$(OUT)/orrery completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/orrery
+	$(OUT)/orrery completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_orrery
+
+clean:
+	cargo clean
+	rm -rf guest/target

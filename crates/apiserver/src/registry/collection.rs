@@ -1,0 +1,42 @@
+//! `deletecollection`.
+
+use super::{
+    Context, Registry,
+    list::Listed,
+    options::{DeleteOptions, ListOptions},
+};
+use orrery_machinery::{meta, status::ApiError};
+
+impl Registry {
+    /// Deletes the objects that the options select, one by one, and gives those that it dealt with.
+    ///
+    /// # Errors
+    /// With the first object that cannot be deleted; those before it are gone.
+    pub(crate) async fn delete_collection(
+        &self,
+        context: &Context<'_>,
+        list: &ListOptions,
+        options: &DeleteOptions,
+    ) -> Result<Listed, ApiError> {
+        let mut listed = self.list(context, list).await?;
+        let mut done = Vec::new();
+        for item in listed.items {
+            let one = Context {
+                caller: context.caller,
+                resource: context.resource,
+                namespace: meta::namespace(&item).to_owned(),
+                name: meta::name(&item).to_owned(),
+                subresource: String::new(),
+                options: context.options,
+            };
+            match self.delete(&one, options).await {
+                Ok(written) => done.push(written.object),
+                // Somebody else was faster.
+                Err(error) if error.code == 404 => {}
+                Err(error) => return Err(error),
+            }
+        }
+        listed.items = done;
+        Ok(listed)
+    }
+}

@@ -1,0 +1,108 @@
+//! What a verb works on.
+
+use super::{key, options::WriteOptions};
+use crate::auth::{Authorizer, User};
+use orrery_machinery::{
+    descriptor::{ResourceDescriptor, Storage},
+    status::{ApiError, Target},
+};
+use orrery_store::{Op, StoreError};
+use serde_json::Value;
+use std::time::Duration;
+
+/// What a verb works on.
+pub(crate) struct Context<'a> {
+    /// Who asks; none for the server itself, which passes all checks of who may write what.
+    pub(crate) caller: Option<(&'a User, &'a Authorizer)>,
+    pub(crate) resource: &'a ResourceDescriptor,
+    /// Empty for resources without namespaces, and for all namespaces.
+    pub(crate) namespace: String,
+    /// Empty for collections.
+    pub(crate) name: String,
+    pub(crate) subresource: String,
+    pub(crate) options: WriteOptions,
+}
+
+impl Context<'_> {
+    /// What errors name.
+    pub(crate) fn target<'b>(&'b self, name: &'b str) -> Target<'b> {
+        Target { group: self.resource.group, resource: self.resource.plural, name }
+    }
+
+    /// The key of an object of this resource and namespace.
+    pub(crate) fn key(&self, name: &str) -> String {
+        key::object(self.resource.group, self.resource.plural, &self.namespace, name)
+    }
+
+    /// The prefix of the keys of this resource and namespace.
+    pub(crate) fn prefix(&self) -> String {
+        key::prefix(self.resource.group, self.resource.plural, &self.namespace)
+    }
+
+    /// `apps/v1` or `v1`.
+    pub(crate) fn api_version(&self) -> String {
+        api_version(self.resource)
+    }
+
+    /// Whether this is the core resource `plural`.
+    pub(crate) fn is_core(&self, plural: &str) -> bool {
+        self.resource.group.is_empty() && self.resource.plural == plural
+    }
+
+    /// The write of an object.
+    pub(crate) fn put(&self, key: String, object: &Value) -> Result<Op, ApiError> {
+        let ttl = match self.resource.storage {
+            Storage::StoredFor { seconds } => Some(Duration::from_secs(seconds)),
+            Storage::Stored | Storage::Review => None,
+        };
+        Ok(Op::Put { key, value: crate::envelope::encode(object)?, ttl })
+    }
+}
+
+/// What came of a write.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// The object as it is now, or as it was when it was deleted.
+    pub(crate) object: Value,
+    /// For the client's user.
+    pub(crate) warnings: Vec<String>,
+    /// Whether the write removed the object.
+    pub(crate) removed: bool,
+}
+
+impl Written {
+    pub(crate) fn kept(object: Value, warnings: Vec<String>) -> Self {
+        Self { object, warnings, removed: false }
+    }
+}
+
+/// `apps/v1` or `v1`.
+pub(crate) fn api_version(resource: &ResourceDescriptor) -> String {
+    if resource.group.is_empty() {
+        resource.version.to_owned()
+    } else {
+        format!("{}/{}", resource.group, resource.version)
+    }
+}
+
+/// The store's errors as the API's.
+pub(crate) fn store_error(error: StoreError) -> ApiError {
+    match error {
+        StoreError::Compacted { asked, compacted } => {
+            ApiError::expired(format!("too old resource version: {} ({})", asked.0, compacted.0))
+        }
+        StoreError::Future { asked, current } => {
+            let mut error =
+                ApiError::timeout(format!("Timeout: Too large resource version: {}, current: {}", asked.0, current.0));
+            error.details = Some(serde_json::json!({
+                "retryAfterSeconds": 1,
+                "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+            }));
+            error
+        }
+        StoreError::Unwritable(_) | StoreError::Closed => ApiError::unavailable(error.to_string()),
+        StoreError::Backend { doing, source } => {
+            ApiError::internal(format!("the store failed while {doing}: {source}"))
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Bodies: JSON or YAML into objects of the resource's type.
+
+use super::{Context, options::FieldValidation};
+use crate::{http::accept::Media, object, protobuf};
+use ::http::{HeaderMap, header};
+use orrery_machinery::status::ApiError;
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use std::fmt;
+
+const SUPPORTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+/// Reads a body as its content type says. Also gives the paths of keys that stand twice (the last one counts).
+pub(crate) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    match Media::parse(content_type).name {
+        "" | "application/json" => parse_json(body),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => {
+            let value = serde_yaml_ng::from_slice(body)
+                .map_err(|error| ApiError::bad_request(format!("the body is not YAML of a JSON object: {error}")))?;
+            Ok((value, Vec::new()))
+        }
+        protobuf::MEDIA_TYPE => Ok((protobuf::decode(body)?, Vec::new())),
+        _ => Err(ApiError::unsupported_media_type(SUPPORTED)),
+    }
+}
+
+/// [`parse`] for bodies whose fields are looked at one by one.
+pub(crate) fn parse_body(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiError> {
+    parse(headers, body).map(|(value, _)| value)
+}
+
+/// Reads JSON, and the paths of keys that stand twice.
+pub(crate) fn parse_json(body: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
+    let mut duplicates = Vec::new();
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = Tracked { path: String::new(), duplicates: &mut duplicates }
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value))
+        .map_err(|error| ApiError::bad_request(format!("the body is not JSON: {error}")))?;
+    Ok((value, duplicates))
+}
+
+/// Reads a value and notes keys that stand twice.
+struct Tracked<'a> {
+    path: String,
+    duplicates: &'a mut Vec<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for Tracked<'_> {
+    type Value = Value;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Tracked<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        loop {
+            let path = format!("{}[{}]", self.path, list.len());
+            match items.next_element_seed(Tracked { path, duplicates: self.duplicates })? {
+                Some(item) => list.push(item),
+                None => return Ok(Value::Array(list)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
+            let value = entries.next_value_seed(Tracked { path: path.clone(), duplicates: self.duplicates })?;
+            if map.insert(key, value).is_some() {
+                self.duplicates.push(path);
+            }
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+/// Checks that the object is of the resource's kind and type, and removes fields that the type does not know. Returns
+/// warnings, or refuses, as the validation asks.
+pub(crate) fn check(context: &Context<'_>, value: &mut Value, duplicates: &[String]) -> Result<Vec<String>, ApiError> {
+    check_kind(context, value)?;
+    let resource = context.resource;
+    // As written by people; typed readers want it absent or right.
+    if value["metadata"].is_null() {
+        object::set_field(value, "metadata", Some(Value::Object(Map::new())));
+    }
+    let unknown = (resource.decode)(value).map_err(|error| {
+        let what = if error.path.is_empty() { error.message } else { error.to_string() };
+        ApiError::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: {what}",
+            resource.kind, resource.version, resource.kind
+        ))
+    })?;
+    for path in &unknown {
+        remove(value, &segments(path));
+    }
+    if context.options.validation == FieldValidation::Ignore {
+        return Ok(Vec::new());
+    }
+    let unknown = unknown.iter().map(|path| format!("unknown field {:?}", display(path)));
+    let found: Vec<String> = duplicates.iter().map(|path| format!("duplicate field {path:?}")).chain(unknown).collect();
+    if context.options.validation == FieldValidation::Strict && !found.is_empty() {
+        let message = format!(
+            "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
+            resource.kind,
+            resource.version,
+            resource.kind,
+            found.join(", ")
+        );
+        return Err(ApiError::bad_request(message));
+    }
+    Ok(found)
+}
+
+fn check_kind(context: &Context<'_>, value: &mut Value) -> Result<(), ApiError> {
+    if !value.is_object() {
+        return Err(ApiError::bad_request("the body is not an object"));
+    }
+    let expected = [("apiVersion", context.api_version()), ("kind", context.resource.kind.to_owned())];
+    for (field, expected) in expected {
+        match value[field].as_str() {
+            Some(given) if given == expected => {}
+            None | Some("") => object::set_field(value, field, Some(expected.into())),
+            Some(given) => {
+                let what = if field == "kind" { "kind" } else { "API version" };
+                return Err(ApiError::bad_request(format!(
+                    "the {what} in the data ({given}) does not match the expected {what} ({expected})"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A path as the decoder gives it (`spec.?.containers.0.x` or `spec.containers[0].x`), in its parts.
+fn segments(path: &str) -> Vec<&str> {
+    path.split(['.', '[', ']']).filter(|part| !part.is_empty() && *part != "?").collect()
+}
+
+/// A path as upstream writes it: `spec.containers[0].x`.
+fn display(path: &str) -> String {
+    let mut out = String::new();
+    for part in segments(path) {
+        if part.bytes().all(|byte| byte.is_ascii_digit()) {
+            out.push_str(&format!("[{part}]"));
+        } else {
+            if !out.is_empty() {
+                out.push('.');
+            }
+            out.push_str(part);
+        }
+    }
+    out
+}
+
+/// Removes the field at a path. Keys may hold dots: the longest key that fits is taken.
+fn remove(value: &mut Value, path: &[&str]) {
+    match value {
+        Value::Object(map) => {
+            for taken in (1..=path.len()).rev() {
+                let key = path[..taken].join(".");
+                if !map.contains_key(&key) {
+                    continue;
+                }
+                if taken == path.len() {
+                    map.remove(&key);
+                } else if let Some(inner) = map.get_mut(&key) {
+                    remove(inner, &path[taken..]);
+                }
+                return;
+            }
+        }
+        Value::Array(list) => {
+            if let [first, rest @ ..] = path
+                && let Some(inner) = first.parse::<usize>().ok().and_then(|index| list.get_mut(index))
+            {
+                remove(inner, rest);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn keys_that_stand_twice_are_named_and_the_last_one_counts() {
+        let (value, duplicates) = parse_json(br#"{"a": {"b": 1, "b": 2}, "l": [{"x": 1, "x": 2}], "a.b": 3}"#).unwrap();
+        assert_eq!(value, json!({"a": {"b": 2}, "l": [{"x": 2}], "a.b": 3}));
+        assert_eq!(duplicates, ["a.b", "l[0].x"]);
+        assert!(parse_json(b"{} {}").is_err());
+    }
+
+    #[test]
+    fn unknown_fields_are_removed_and_shown_as_upstream_shows_them() {
+        let mut value = json!({"spec": {"containers": [{"name": "a", "foo": 1}]}, "x.y": 2, "keep": 3});
+        remove(&mut value, &segments("spec.?.containers.0.foo"));
+        remove(&mut value, &segments("x.y"));
+        assert_eq!(value, json!({"spec": {"containers": [{"name": "a"}]}, "keep": 3}));
+        assert_eq!(display("spec.?.containers.0.foo"), "spec.containers[0].foo");
+    }
+}

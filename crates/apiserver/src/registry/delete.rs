@@ -1,0 +1,115 @@
+//! `delete`: at once, or in steps when a kubelet or finalizers have to do their part.
+//!
+//! ```text
+//! present --delete, nothing to wait for--> gone
+//! present --delete, grace > 0 (a bound pod)--> terminating (grace period) --delete with grace 0 (kubelet)--> gone
+//! present --delete, finalizers--> terminating (grace 0) --last finalizer removed (update)--> gone
+//! ```
+
+use super::{
+    ATTEMPTS, Context, Registry, Written,
+    options::DeleteOptions,
+    store_error,
+    update::{is_finished, modified},
+};
+use crate::{admission, envelope, object};
+use orrery_machinery::{meta, status::ApiError};
+use orrery_store::{Compare, Op, Txn, TxnOutcome};
+use serde_json::{Value, json};
+
+/// A pod's grace period where nobody set one.
+const DEFAULT_GRACE_SECONDS: i64 = 30;
+
+impl Registry {
+    /// Deletes the object that the context names, or asks for its deletion.
+    ///
+    /// # Errors
+    /// When there is none, it is not as the preconditions say, or it may not be deleted.
+    pub(crate) async fn delete(&self, context: &Context<'_>, options: &DeleteOptions) -> Result<Written, ApiError> {
+        for _ in 0..ATTEMPTS {
+            let entry = self.entry(context, &context.name).await?;
+            let old = envelope::decode(&entry)?;
+            check_preconditions(context, &old, options)?;
+            admission::delete(context)?;
+            let new = terminating(context, &old, options, object::now_seconds());
+            let removed = is_finished(&new);
+            if !removed && new == old {
+                return Ok(Written { object: old, warnings: Vec::new(), removed });
+            }
+            if options.dry_run || context.options.dry_run {
+                return Ok(Written { object: new, warnings: Vec::new(), removed });
+            }
+            let key = entry.key.clone();
+            let op = if removed { Op::Delete { key: key.clone() } } else { context.put(key.clone(), &new)? };
+            let txn = Txn { compare: vec![Compare::ModRevision(key, entry.mod_revision)], ops: vec![op] };
+            if let TxnOutcome::Committed(revision) = self.store.txn(txn).await.map_err(store_error)? {
+                let object = envelope::with_version(new, revision);
+                return Ok(Written { object, warnings: Vec::new(), removed });
+            }
+        }
+        Err(modified(context))
+    }
+}
+
+fn check_preconditions(context: &Context<'_>, old: &Value, options: &DeleteOptions) -> Result<(), ApiError> {
+    let checks = [
+        ("UID", options.uid.as_deref(), meta::uid(old)),
+        ("ResourceVersion", options.version.as_deref(), meta::resource_version(old)),
+    ];
+    for (what, wanted, present) in checks {
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != present) {
+            let why =
+                format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {present}");
+            return Err(ApiError::conflict(context.target(&context.name), &why));
+        }
+    }
+    Ok(())
+}
+
+/// The object once its deletion has been asked for. A second request can only shorten the grace period.
+fn terminating(context: &Context<'_>, old: &Value, options: &DeleteOptions, now: i64) -> Value {
+    let grace = grace_seconds(context, old, options);
+    let mut new = old.clone();
+    let present = old["metadata"]["deletionGracePeriodSeconds"].as_i64();
+    if meta::is_deleting(old) {
+        let Some(present) = present.filter(|present| grace < *present) else { return new };
+        let asked = asked_at(old, present).unwrap_or(now);
+        object::set_meta(&mut new, "deletionTimestamp", Some(object::time_text(asked + grace).into()));
+        object::set_meta(&mut new, "deletionGracePeriodSeconds", Some(json!(grace)));
+        return new;
+    }
+    object::set_meta(&mut new, "deletionTimestamp", Some(object::time_text(now.saturating_add(grace)).into()));
+    object::set_meta(&mut new, "deletionGracePeriodSeconds", Some(json!(grace)));
+    if meta::generation(old) > 0 {
+        object::set_meta(&mut new, "generation", Some(json!(meta::generation(old) + 1)));
+    }
+    if context.is_core("namespaces") {
+        object::set_meta(&mut new, "deletionGracePeriodSeconds", None);
+        let mut status = new["status"].take();
+        if !status.is_object() {
+            status = json!({});
+        }
+        status["phase"] = "Terminating".into();
+        object::set_field(&mut new, "status", Some(status));
+    }
+    new
+}
+
+/// When the deletion was asked for, Unix seconds.
+fn asked_at(object: &Value, grace: i64) -> Option<i64> {
+    let at: jiff::Timestamp = meta::deletion_timestamp(object)?.parse().ok()?;
+    Some(at.as_second() - grace)
+}
+
+/// Only a pod that a kubelet may have started is given time.
+fn grace_seconds(context: &Context<'_>, old: &Value, options: &DeleteOptions) -> i64 {
+    let phase = object::text(old, "/status/phase");
+    let waits = context.is_core("pods")
+        && !object::text(old, "/spec/nodeName").is_empty()
+        && !matches!(phase, "Succeeded" | "Failed");
+    if !waits {
+        return 0;
+    }
+    let own = old["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(DEFAULT_GRACE_SECONDS);
+    options.grace_seconds.unwrap_or(own).max(0)
+}

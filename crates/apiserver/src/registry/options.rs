@@ -1,0 +1,228 @@
+//! What a query says about a verb.
+
+use crate::http::query::Query;
+use orrery_machinery::{
+    descriptor::ResourceDescriptor,
+    selector::{FieldSelector, LabelSelector},
+    status::{ApiError, FieldError, Target},
+};
+use orrery_store::Revision;
+use serde_json::{Value, json};
+
+/// What to do about fields that are unknown or stand twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum FieldValidation {
+    Ignore,
+    #[default]
+    Warn,
+    Strict,
+}
+
+/// Options of a write.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct WriteOptions {
+    /// Nothing is stored.
+    pub(crate) dry_run: bool,
+    pub(crate) validation: FieldValidation,
+}
+
+impl WriteOptions {
+    pub(crate) fn parse(query: &Query) -> Result<Self, ApiError> {
+        let validation = match query.get("fieldValidation") {
+            "" | "Warn" => FieldValidation::Warn,
+            "Strict" => FieldValidation::Strict,
+            "Ignore" => FieldValidation::Ignore,
+            other => {
+                let supported = ["Ignore", "Strict", "Warn"];
+                return Err(option_error(&[FieldError::not_supported("fieldValidation", &other.into(), &supported)]));
+            }
+        };
+        Ok(Self { dry_run: dry_run(query.all("dryRun"))?, validation })
+    }
+}
+
+fn option_error(errors: &[FieldError]) -> ApiError {
+    ApiError::invalid("Options", Target { group: "meta.k8s.io", resource: "", name: "" }, errors)
+}
+
+fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, ApiError> {
+    let mut dry = false;
+    for value in values {
+        match value {
+            "All" => dry = true,
+            "" => {}
+            other => return Err(option_error(&[FieldError::not_supported("dryRun", &other.into(), &["All"])])),
+        }
+    }
+    Ok(dry)
+}
+
+/// How a resource version is to be met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Match {
+    Exact,
+    NotOlderThan,
+}
+
+/// Which objects are meant.
+#[derive(Clone)]
+pub(crate) struct Selection {
+    pub(crate) labels: LabelSelector,
+    pub(crate) fields: FieldSelector,
+}
+
+impl Selection {
+    pub(crate) fn parse(query: &Query, resource: &ResourceDescriptor) -> Result<Self, ApiError> {
+        Ok(Self {
+            labels: LabelSelector::parse(query.get("labelSelector"))?,
+            fields: FieldSelector::parse(query.get("fieldSelector"), resource)?,
+        })
+    }
+
+    /// Whether every object is meant.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    pub(crate) fn matches(&self, object: &Value) -> bool {
+        self.labels.matches(object) && self.fields.matches(object)
+    }
+}
+
+/// Options of a list or watch.
+#[derive(Clone)]
+pub(crate) struct ListOptions {
+    pub(crate) selection: Selection,
+    /// None when unset; 0 means "any".
+    pub(crate) version: Option<Revision>,
+    pub(crate) version_match: Option<Match>,
+    pub(crate) limit: Option<usize>,
+    pub(crate) continue_token: String,
+    pub(crate) timeout_seconds: Option<u64>,
+    pub(crate) bookmarks: bool,
+    pub(crate) initial_events: Option<bool>,
+}
+
+impl ListOptions {
+    pub(crate) fn parse(query: &Query, resource: &ResourceDescriptor, watch: bool) -> Result<Self, ApiError> {
+        let version_match = match query.get("resourceVersionMatch") {
+            "" => None,
+            "Exact" => Some(Match::Exact),
+            "NotOlderThan" => Some(Match::NotOlderThan),
+            other => {
+                let supported = ["Exact", "NotOlderThan"];
+                let error = FieldError::not_supported("resourceVersionMatch", &other.into(), &supported);
+                return Err(option_error(&[error]));
+            }
+        };
+        let initial_events =
+            if query.get("sendInitialEvents").is_empty() { None } else { Some(query.flag("sendInitialEvents")?) };
+        let options = Self {
+            selection: Selection::parse(query, resource)?,
+            version: parse_version(query.get("resourceVersion"))?,
+            version_match,
+            limit: query.number::<usize>("limit")?.filter(|limit| *limit > 0),
+            continue_token: query.get("continue").to_owned(),
+            timeout_seconds: query.number("timeoutSeconds")?,
+            bookmarks: query.flag("allowWatchBookmarks")?,
+            initial_events,
+        };
+        let errors = if watch { options.watch_errors() } else { options.list_errors() };
+        if errors.is_empty() { Ok(options) } else { Err(option_error(&errors)) }
+    }
+
+    fn list_errors(&self) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        if self.version_match.is_some() && self.version.is_none() {
+            let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+            errors.push(FieldError::forbidden("resourceVersionMatch", why));
+        }
+        if self.version_match.is_some() && !self.continue_token.is_empty() {
+            let why = "resourceVersionMatch is forbidden when continue is provided";
+            errors.push(FieldError::forbidden("resourceVersionMatch", why));
+        }
+        if self.version_match == Some(Match::Exact) && self.version == Some(Revision(0)) {
+            let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            errors.push(FieldError::forbidden("resourceVersionMatch", why));
+        }
+        if self.initial_events.is_some() {
+            errors.push(FieldError::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+        }
+        errors
+    }
+
+    fn watch_errors(&self) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        match self.initial_events {
+            None if self.version_match.is_some() => {
+                let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+                errors.push(FieldError::forbidden("resourceVersionMatch", why));
+            }
+            Some(_) if self.version_match != Some(Match::NotOlderThan) => {
+                let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+                errors.push(FieldError::forbidden("resourceVersionMatch", why));
+            }
+            None | Some(_) => {}
+        }
+        if !self.continue_token.is_empty() {
+            errors.push(FieldError::forbidden("continue", "continue is forbidden for watch"));
+        }
+        errors
+    }
+}
+
+fn parse_version(text: &str) -> Result<Option<Revision>, ApiError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(|version| Some(Revision(version))).map_err(|_| {
+        let why = "must be a resource version that this server gave out";
+        option_error(&[FieldError::invalid("resourceVersion", &text.into(), why)])
+    })
+}
+
+/// Options of a deletion, from the body and the query. Of the propagation policies all are taken, and objects that
+/// depend on a deleted one are always removed in the background.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DeleteOptions {
+    pub(crate) grace_seconds: Option<i64>,
+    pub(crate) uid: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) dry_run: bool,
+}
+
+impl DeleteOptions {
+    pub(crate) fn parse(body: Option<&Value>, query: &Query) -> Result<Self, ApiError> {
+        let none = json!({});
+        let body = body.unwrap_or(&none);
+        let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let policy = body["propagationPolicy"].as_str().unwrap_or(query.get("propagationPolicy"));
+        let mut errors = Vec::new();
+        if !matches!(policy, "" | "Background" | "Foreground" | "Orphan") {
+            let supported = ["Background", "Foreground", "Orphan"];
+            errors.push(FieldError::not_supported("propagationPolicy", &policy.into(), &supported));
+        }
+        let grace_seconds = match body["gracePeriodSeconds"].as_i64() {
+            Some(seconds) => Some(seconds),
+            None => query.number("gracePeriodSeconds")?,
+        };
+        if grace_seconds.is_some_and(|seconds| seconds < 0) {
+            let why = "must be greater than or equal to 0";
+            errors.push(FieldError::invalid("gracePeriodSeconds", &json!(grace_seconds), why));
+        }
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(
+                "DeleteOptions",
+                Target { group: "meta.k8s.io", resource: "", name: "" },
+                &errors,
+            ));
+        }
+        let listed = body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        Ok(Self {
+            grace_seconds,
+            uid: text("/preconditions/uid"),
+            version: text("/preconditions/resourceVersion"),
+            dry_run: dry_run(listed.chain(query.all("dryRun")))?,
+        })
+    }
+}

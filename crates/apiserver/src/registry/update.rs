@@ -1,0 +1,187 @@
+//! Changes of objects: `update`, and what `patch` and the sub-resources share with it.
+
+use super::{ATTEMPTS, Context, Registry, Written, create::check_namespace, decode, store_error};
+use crate::{admission, envelope, object};
+use orrery_machinery::{meta, status::ApiError};
+use orrery_store::{Compare, Op, Txn, TxnOutcome};
+use serde_json::{Value, json};
+
+/// Metadata that only the server sets.
+const SYSTEM_FIELDS: &[&str] = &[
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "generateName",
+    "selfLink",
+];
+
+/// A change of an object.
+pub(crate) struct Change {
+    /// The object as it should be.
+    pub(crate) object: Value,
+    /// Keys that stand twice in what the client sent.
+    pub(crate) duplicates: Vec<String>,
+}
+
+impl Registry {
+    /// Replaces the object that the context names.
+    ///
+    /// # Errors
+    /// 409 when the body has another resource version than the object.
+    pub(crate) async fn update(
+        &self,
+        context: &Context<'_>,
+        body: &Value,
+        duplicates: &[String],
+    ) -> Result<Written, ApiError> {
+        self.change(context, |_| Ok(Change { object: body.clone(), duplicates: duplicates.to_vec() })).await
+    }
+
+    /// Changes the object that the context names into what `change` makes of it. `change` is called again when another
+    /// write came between.
+    ///
+    /// # Errors
+    /// When the change is malformed, not allowed, or meets other writes again and again.
+    pub(crate) async fn change(
+        &self,
+        context: &Context<'_>,
+        change: impl Fn(&Value) -> Result<Change, ApiError> + Send + Sync,
+    ) -> Result<Written, ApiError> {
+        for _ in 0..ATTEMPTS {
+            let entry = self.entry(context, &context.name).await?;
+            let old = envelope::decode(&entry)?;
+            let Change { object: mut new, duplicates } = change(&old)?;
+            let warnings = prepare(context, &old, &mut new, &duplicates)?;
+            admission::update(context, &old, &mut new).await?;
+            validate(context, &old, &new)?;
+            if new == old {
+                return Ok(Written::kept(old, warnings));
+            }
+            let removed = is_finished(&new);
+            if context.options.dry_run {
+                return Ok(Written { object: new, warnings, removed });
+            }
+            let key = entry.key.clone();
+            let op = if removed { Op::Delete { key: key.clone() } } else { context.put(key.clone(), &new)? };
+            let txn = Txn { compare: vec![Compare::ModRevision(key, entry.mod_revision)], ops: vec![op] };
+            if let TxnOutcome::Committed(revision) = self.store.txn(txn).await.map_err(store_error)? {
+                return Ok(Written { object: envelope::with_version(new, revision), warnings, removed });
+            }
+        }
+        Err(modified(context))
+    }
+}
+
+pub(super) fn modified(context: &Context<'_>) -> ApiError {
+    let why = "the object has been modified; please apply your changes to the latest version and try again";
+    ApiError::conflict(context.target(&context.name), why)
+}
+
+/// Whether an object whose deletion was asked for has nothing left to wait for.
+pub(super) fn is_finished(object: &Value) -> bool {
+    let grace = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    // Only namespaces have finalizers of their own in `spec`.
+    let own = if object["kind"] == "Namespace" { object::list(object, "/spec/finalizers") } else { &[] };
+    meta::is_deleting(object) && grace == 0 && meta::finalizers(object).is_empty() && own.is_empty()
+}
+
+/// Makes of the client's object what is to be stored.
+fn prepare(
+    context: &Context<'_>,
+    old: &Value,
+    new: &mut Value,
+    duplicates: &[String],
+) -> Result<Vec<String>, ApiError> {
+    let resource = context.resource;
+    let warnings = decode::check(context, new, duplicates)?;
+    match meta::name(new) {
+        "" => object::set_meta(new, "name", Some(context.name.clone().into())),
+        name if name == context.name => {}
+        name => {
+            return Err(ApiError::bad_request(format!(
+                "the name of the object ({name}) does not match the name on the URL ({})",
+                context.name
+            )));
+        }
+    }
+    check_namespace(context, new)?;
+    match meta::resource_version(new) {
+        "" | "0" => {}
+        version if version == meta::resource_version(old) => {}
+        _ => return Err(modified(context)),
+    }
+    match meta::uid(new) {
+        "" => {}
+        uid if uid == meta::uid(old) => {}
+        uid => {
+            let why =
+                format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", meta::uid(old));
+            return Err(ApiError::conflict(context.target(&context.name), &why));
+        }
+    }
+    keep_other_parts(context, old, new);
+    for field in ["namespace", "resourceVersion"].iter().chain(SYSTEM_FIELDS) {
+        object::set_meta(new, field, old["metadata"].get(*field).cloned());
+    }
+    object::set_meta(new, "managedFields", None);
+    (resource.default)(new);
+    if resource.counts_generation && spec_differs(old, new) {
+        object::set_meta(new, "generation", Some(json!(meta::generation(old) + 1)));
+    }
+    Ok(warnings)
+}
+
+/// Takes from the old object what this request may not change.
+fn keep_other_parts(context: &Context<'_>, old: &Value, new: &mut Value) {
+    match context.subresource.as_str() {
+        "status" => {
+            let mut kept = old.clone();
+            // Labels and annotations may be changed along with the status.
+            kept["metadata"] = new["metadata"].take();
+            object::set_field(&mut kept, "status", new.get("status").cloned());
+            *new = kept;
+        }
+        "finalize" => {
+            let finalizers = new["spec"]["finalizers"].take();
+            let mut kept = old.clone();
+            if let Some(spec) = kept["spec"].as_object_mut() {
+                spec.insert("finalizers".into(), if finalizers.is_null() { json!([]) } else { finalizers });
+            }
+            object::set_field(&mut kept, "status", new.get("status").or(old.get("status")).cloned());
+            *new = kept;
+        }
+        _ => {
+            if context.resource.has_status {
+                object::set_field(new, "status", old.get("status").cloned());
+            }
+            // A namespace is finalized through its sub-resource only.
+            if context.is_core("namespaces") && !old["spec"]["finalizers"].is_null() {
+                if new["spec"].is_null() {
+                    object::set_field(new, "spec", Some(json!({})));
+                }
+                new["spec"]["finalizers"] = old["spec"]["finalizers"].clone();
+            }
+        }
+    }
+}
+
+/// Whether more than metadata and status differs.
+fn spec_differs(old: &Value, new: &Value) -> bool {
+    let others = |object: &Value| -> Vec<(String, Value)> {
+        let fields = object.as_object().into_iter().flatten();
+        let others = fields.filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"));
+        others.map(|(name, value)| (name.clone(), value.clone())).collect()
+    };
+    others(old) != others(new)
+}
+
+fn validate(context: &Context<'_>, old: &Value, new: &Value) -> Result<(), ApiError> {
+    let errors = (context.resource.validate)(new, Some(old));
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(ApiError::invalid(context.resource.kind, context.target(&context.name), &errors))
+    }
+}

@@ -1,0 +1,140 @@
+//! The server: its parts, and how it is started.
+
+use crate::{
+    admission,
+    auth::{Authorizer, NodeView, Reviews, User},
+    config::{Config, ConfigError, ExtraRoute, Limits, ReviewHandler, VersionInfo},
+    discovery::Documents,
+    http::{self, InProcess},
+    metrics::Metrics,
+    rbac::{self, RbacCache, bootstrap},
+    registry::Registry,
+    subresource::kubelet::Kubelets,
+};
+use orrery_machinery::{descriptor::Storage, meta};
+use serde_json::json;
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    sync::Arc,
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// Why serving ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The listener has no address.
+    #[error("cannot tell the listener's address")]
+    Address(#[source] io::Error),
+}
+
+/// An API server.
+pub struct ApiServer {
+    pub(crate) registry: Registry,
+    pub(crate) authorizer: Arc<Authorizer>,
+    pub(crate) reviews: HashMap<(String, String), Arc<dyn ReviewHandler>>,
+    pub(crate) extra: Vec<ExtraRoute>,
+    pub(crate) kubelets: Option<Kubelets>,
+    pub(crate) documents: Documents,
+    pub(crate) version: VersionInfo,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Metrics,
+    pub(crate) reads: Semaphore,
+    pub(crate) writes: Semaphore,
+    /// Cancelled when serving ends: watches and streams end then.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl ApiServer {
+    /// Makes a server: reads roles and bindings, and creates the bootstrap ones that are missing.
+    ///
+    /// # Errors
+    /// When the configuration contradicts itself, or the store cannot be read or written.
+    pub async fn new(config: Config) -> Result<Arc<Self>, ConfigError> {
+        let mut reviews = config.reviews;
+        let mut seen = HashSet::new();
+        for resource in &config.resources {
+            let name = format!("{}.{}/{}", resource.plural, resource.group, resource.version);
+            if !seen.insert((resource.group, resource.version, resource.plural)) {
+                return Err(ConfigError::Duplicate(name));
+            }
+            let key = (resource.group.to_owned(), resource.plural.to_owned());
+            let answered = Reviews::answers(resource.group, resource.plural) || reviews.contains_key(&key);
+            if resource.storage == Storage::Review && !answered {
+                return Err(ConfigError::NoReviewHandler(name));
+            }
+        }
+        let has_rbac = config.resources.iter().any(|resource| resource.group == rbac::GROUP);
+        if config.bootstrap {
+            let registry = Registry::new(&config.resources, Arc::clone(&config.store));
+            create_bootstrap(&registry).await?;
+        }
+        let cache = Arc::new(RbacCache::start(Arc::clone(&config.store), has_rbac).await?);
+        let authorizer = Arc::new(Authorizer::new(cache, NodeView::new(Arc::clone(&config.store))));
+        let own: Arc<dyn ReviewHandler> = Arc::new(Reviews::new(Arc::clone(&authorizer)));
+        for resource in config.resources.iter().filter(|r| Reviews::answers(r.group, r.plural)) {
+            let key = (resource.group.to_owned(), resource.plural.to_owned());
+            reviews.entry(key).or_insert_with(|| Arc::clone(&own));
+        }
+        let kubelets = config.kubelet.map(|access| Kubelets::new(&access)).transpose().map_err(ConfigError::Kubelet)?;
+        Ok(Arc::new(Self {
+            documents: Documents::new(&config.resources),
+            registry: Registry::new(&config.resources, config.store),
+            authorizer,
+            reviews,
+            extra: config.extra,
+            kubelets,
+            version: config.version,
+            metrics: Metrics::new(),
+            reads: Semaphore::new(config.limits.reads_in_flight),
+            writes: Semaphore::new(config.limits.writes_in_flight),
+            limits: config.limits,
+            stopping: CancellationToken::new(),
+        }))
+    }
+
+    /// Serves HTTPS on `listener` until `shutdown`; then watches end, and other requests under way may finish within the
+    /// drain time. A server is served once.
+    ///
+    /// # Errors
+    /// When the listener is of no use.
+    pub async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        tls: Arc<rustls::ServerConfig>,
+        shutdown: CancellationToken,
+    ) -> Result<(), ServeError> {
+        let stopping = self.stopping.clone();
+        let end = shutdown.clone();
+        // Ends with `shutdown`, or with this future when it is dropped.
+        let link = async move {
+            end.cancelled().await;
+            stopping.cancel();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            result = http::serve(self, listener, tls, shutdown) => result,
+            () = link => unreachable!("the link never ends"),
+        }
+    }
+
+    /// A client in the same process, acting as `user`.
+    #[must_use]
+    pub fn in_process(self: &Arc<Self>, user: User) -> InProcess {
+        InProcess::new(Arc::clone(self), user)
+    }
+}
+
+async fn create_bootstrap(registry: &Registry) -> Result<(), ConfigError> {
+    let namespaces = admission::LASTING_NAMESPACES
+        .iter()
+        .map(|name| ("", "namespaces", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})));
+    let rbac = bootstrap::objects().into_iter().map(|(plural, object)| (rbac::GROUP, plural, object));
+    for (group, plural, object) in namespaces.chain(rbac) {
+        let name = format!("{plural}/{}", meta::name(&object));
+        let Some(resource) = registry.resource(group, "v1", plural) else { continue };
+        registry.create_if_missing(resource, object).await.map_err(|source| ConfigError::Bootstrap { name, source })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! The real `kubectl`, when it is there.
+
+use crate::support::{Listening, Server};
+use serde_json::{Value, json};
+use std::{path::Path, process::Stdio};
+use tokio::{io::AsyncWriteExt, process::Command};
+
+struct Kubectl {
+    directory: tempfile::TempDir,
+}
+
+impl Kubectl {
+    /// None when there is no kubectl.
+    fn new(listening: &Listening) -> Option<Self> {
+        let found = std::env::var_os("PATH")?;
+        if !std::env::split_paths(&found).any(|directory| directory.join("kubectl").exists()) {
+            println!("skipped: there is no kubectl in the PATH");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let admin = listening.authorities.client("root", Some("system:masters"));
+        let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+        write("ca.crt", listening.authorities.serving.certificate_pem());
+        write("client.crt", &admin.certificate_pem);
+        write("client.key", &admin.key_pem);
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {
+                "server": format!("https://{}", listening.address), "certificate-authority": "ca.crt"}}],
+            "users": [{"name": "test", "user": {"client-certificate": "client.crt", "client-key": "client.key"}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "demo"}}],
+        });
+        write("config", &config.to_string());
+        Some(Self { directory })
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Runs `kubectl ARGS` and gives what it printed, or panics with what it complained about.
+    async fn run(&self, args: &[&str], input: &str) -> String {
+        let (success, text) = self.try_run(args, input).await;
+        assert!(success, "kubectl {args:?}: {text}");
+        text
+    }
+
+    async fn try_run(&self, args: &[&str], input: &str) -> (bool, String) {
+        let mut child = Command::new("kubectl")
+            .args(args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", self.path())
+            .env("KUBECONFIG", self.path().join("config"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
+        let output = child.wait_with_output().await.unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubectl_does_its_daily_work() {
+    let server = Server::start().await;
+    let listening = server.listen().await;
+    let Some(kubectl) = Kubectl::new(&listening) else { return };
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}}).to_string();
+    assert_eq!(kubectl.run(&["create", "-f", "-"], &namespace).await, "namespace/demo created\n");
+    let map = |value: &str| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": value}}).to_string()
+    };
+    assert_eq!(kubectl.run(&["apply", "-f", "-"], &map("1")).await, "configmap/a created\n");
+    assert_eq!(kubectl.run(&["apply", "-f", "-"], &map("1")).await, "configmap/a unchanged\n");
+    assert_eq!(kubectl.run(&["apply", "-f", "-"], &map("2")).await, "configmap/a configured\n");
+    let list = kubectl.run(&["get", "configmaps"], "").await;
+    assert!(list.starts_with("NAME") && list.contains("DATA") && list.contains("a      1"), "{list}");
+    // Sent as protobuf by kubectl 1.32 and later.
+    kubectl.run(&["create", "namespace", "second"], "").await;
+    kubectl.run(&["create", "configmap", "b", "--from-literal=k=v"], "").await;
+    kubectl.run(&["create", "secret", "generic", "s", "--from-literal=k=v"], "").await;
+    let secret: Value = serde_json::from_str(&kubectl.run(&["get", "secret", "s", "-o", "json"], "").await).unwrap();
+    assert_eq!((&secret["data"]["k"], &secret["type"]), (&json!("dg=="), &json!("Opaque")));
+    assert_eq!(kubectl.run(&["auth", "can-i", "delete", "pods"], "").await, "yes\n");
+    kubectl.run(&["create", "role", "reader", "--verb=get", "--resource=pods"], "").await;
+    kubectl.run(&["label", "configmap", "a", "tier=front"], "").await;
+    let read: Value = serde_json::from_str(&kubectl.run(&["get", "cm", "a", "-o", "json"], "").await).unwrap();
+    assert_eq!((&read["data"]["k"], &read["metadata"]["labels"]["tier"]), (&json!("2"), &json!("front")));
+    let typo = map("3").replace("\"data\"", "\"dota\"");
+    let (success, text) = kubectl.try_run(&["apply", "-f", "-"], &typo).await;
+    assert!(!success && text.contains("unknown field \"dota\""), "{text}");
+    kubectl.run(&["run", "web", "--image=registry.local/app:1"], "").await;
+    kubectl.run(&["wait", "--for=jsonpath={.status.phase}=Pending", "pod/web", "--timeout=10s"], "").await;
+    let description = kubectl.run(&["describe", "pod", "web"], "").await;
+    assert!(description.contains("registry.local/app:1") && description.contains("Pending"), "{description}");
+    let explained = kubectl.run(&["explain", "pod.spec.containers"], "").await;
+    assert!(explained.contains("KIND:") && explained.contains("image"), "{explained}");
+    assert!(kubectl.run(&["api-resources"], "").await.contains("configmaps"));
+    kubectl.run(&["delete", "pod/web", "cm/a"], "").await;
+    let (success, text) = kubectl.try_run(&["get", "cm", "a"], "").await;
+    assert!(!success && text.contains("configmaps \"a\" not found"), "{text}");
+    listening.shutdown.cancel();
+    listening.task.await.unwrap().unwrap();
+}

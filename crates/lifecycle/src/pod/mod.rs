@@ -1,0 +1,201 @@
+//! One pod on one machine.
+//!
+//! ```text
+//!   pod      Pending --all images here--> Admit --> PowerOn --> init containers --> Pending/Running
+//!               |                           |                                            |
+//!               | not built, image missing  | refused                                    | all containers ended for good
+//!               v                           v                                            v
+//!            Pending (says why)          Failed                                   Succeeded or Failed
+//!
+//!   machine  Absent --Admit--> Off --PowerOn--> Booting --> Running --QEMU ends--> Off --PowerOn--> ... (at once)
+//!                               ^                              |
+//!                               +--------- PowerOff (pod over)-+
+//!
+//!   container  Never --Start--> Running --> Ended --policy says so: wait, Start the next attempt--> Running
+//!                                             +---- policy says no: stays ended
+//!
+//!   deletion   --stop signal to all--> wait for them or the deadline --kill all--> Release --> DeletePod
+//! ```
+//!
+//! `Succeeded` and `Failed` are never left. An attempt number is never used twice. [`plan`] is asked again after each
+//! change and at [`PodPlan::wake_at`]; it takes no account of what it said before.
+
+mod ending;
+mod live;
+mod memory;
+mod run;
+mod status;
+mod unsupported;
+mod view;
+
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod table_tests;
+
+pub use memory::{Ending, FailedBoots, Memory, Refusal, StartRecord};
+pub use view::{ContainerView, Deletion, Dns, PodView, ProjectError, RestartPolicy, Unsupported};
+
+use crate::env::Addresses;
+use orrery_api::k8s::api::core::v1::PodStatus;
+use orrery_api::k8s::jiff::{SignedDuration, Timestamp};
+use orrery_wire::shim::MachineStatus;
+use std::collections::BTreeMap;
+
+/// What is known of a container's image on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageState {
+    /// It is here.
+    Present {
+        /// Its id, such as `sha256:...`.
+        id: String,
+    },
+    /// It is not here.
+    Absent,
+    /// It could not be looked up or cannot be used.
+    Unusable {
+        /// Why and what to do, for people.
+        message: String,
+    },
+}
+
+impl ImageState {
+    fn id(&self) -> Option<&str> {
+        match self {
+            Self::Present { id } => Some(id),
+            Self::Absent | Self::Unusable { .. } => None,
+        }
+    }
+}
+
+/// The pod's machine, as it was observed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Machine {
+    /// The host holds none.
+    Absent,
+    /// The host holds it, but its shim does not answer.
+    Silent,
+    /// It is there.
+    Present(MachineStatus),
+}
+
+/// All that a plan is made from.
+#[derive(Debug)]
+pub struct Observation<'a> {
+    /// What is wanted.
+    pub pod: &'a PodView,
+    /// The images, by container name.
+    pub images: &'a BTreeMap<String, ImageState>,
+    /// Containers whose configuration cannot be made, with why.
+    pub config_errors: &'a BTreeMap<String, String>,
+    /// The machine.
+    pub machine: &'a Machine,
+    /// The addresses to publish.
+    pub addresses: &'a Addresses,
+    /// The status that the last plan gave, or the published one before the first plan.
+    pub previous: &'a PodStatus,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// One thing to do. Each may be repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Have the host admit the machine, or bring back its shim.
+    Admit,
+    /// Boot the machine and give it its identity.
+    PowerOn,
+    /// Start a container.
+    Start {
+        /// Its name.
+        container: String,
+        /// The attempt: 0 for the first.
+        attempt: u32,
+        /// How long the attempt before had run, when this one counts against the container. [`Memory::started`] is to
+        /// be told.
+        after: Option<SignedDuration>,
+    },
+    /// Send a container its stop signal.
+    Stop {
+        /// Its name.
+        container: String,
+    },
+    /// Kill every process of a container.
+    Kill {
+        /// Its name.
+        container: String,
+    },
+    /// Power the machine off; it stays the pod's.
+    PowerOff,
+    /// Give the machine back to the host, with all its files.
+    Release,
+    /// Remove the pod's object: everything of it is gone.
+    DeletePod,
+}
+
+/// Something to tell people, once: the plan has compared with what was published before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// One CamelCase word.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+    /// The container that it is about, if it is about one.
+    pub container: Option<String>,
+}
+
+/// What to do about a pod.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PodPlan {
+    /// To be done in this order, after the status was published. The first one that fails ends the round.
+    pub actions: Vec<Action>,
+    /// To be published when it differs from what is published.
+    pub status: PodStatus,
+    /// To be told.
+    pub notices: Vec<Notice>,
+    /// When to look again, if nothing changes before.
+    pub wake_at: Option<Timestamp>,
+}
+
+impl PodPlan {
+    fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |present| present.min(at)));
+    }
+}
+
+/// Decides what to do about a pod.
+#[must_use]
+pub fn plan(seen: &Observation<'_>, memory: &Memory) -> PodPlan {
+    if seen.pod.deletion.is_some() {
+        return ending::deletion(seen, memory);
+    }
+    if status::is_terminal(seen.previous) {
+        return ending::after_the_end(seen, memory);
+    }
+    if let Some(refusal) = &memory.refusal {
+        return ending::refused(seen, memory, refusal);
+    }
+    if let Some(unsupported) = &seen.pod.unsupported {
+        return live::held(seen, memory, unsupported);
+    }
+    live::plan(seen, memory)
+}
+
+/// What a refusal of the host means for a pod: a final reason in the kubelet's words, or none when it may be asked again.
+#[must_use]
+pub fn final_refusal(reason: &str) -> Option<&str> {
+    use orrery_wire::host::reason as host;
+    match reason {
+        host::OUT_OF_MEMORY => Some("OutOfmemory"),
+        host::OUT_OF_CPU => Some("OutOfcpu"),
+        host::OUT_OF_SLOTS => Some("OutOfpods"),
+        host::OUT_OF_ADDRESSES => Some(host::OUT_OF_ADDRESSES),
+        // A host that shuts down comes back; a changed specification is looked at again.
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+pub(crate) use table_tests::test_pod;

@@ -1,0 +1,105 @@
+//! How large a machine a pod needs.
+//!
+//! ```text
+//!   guest memory = max(160 MiB, 96 MiB for kernel, init and writable layers + what the containers may use)
+//!   what the containers may use = max(sum over containers, largest init container)
+//!   one container = its limit, else its request, else 128 MiB
+//!   vCPUs = max(1, ceil(CPU by the same rule; nothing when neither limit nor request is given))
+//! ```
+//!
+//! Init containers run one after another before the others, so only the largest of them counts.
+
+use crate::pod::{ContainerView, PodView};
+use orrery_api::units::{Bytes, MilliCpu};
+
+/// Memory of the guest that its kernel, its init and the writable layers of containers take.
+pub const GUEST_BASE: Bytes = Bytes::mebibytes(96);
+/// The smallest guest that boots with room to work.
+pub const SMALLEST_GUEST: Bytes = Bytes::mebibytes(160);
+/// What a container without limit and request is given.
+pub const DEFAULT_CONTAINER: Bytes = Bytes::mebibytes(128);
+/// Memory of the host that a machine takes beyond its guest's.
+pub const OVERHEAD: Bytes = Bytes::mebibytes(64);
+
+/// The size of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MachineSize {
+    /// Virtual CPUs, at least one.
+    pub vcpus: u32,
+    /// CPU reserved on the host: what the pod requests.
+    pub cpu: MilliCpu,
+    /// Memory of the guest.
+    pub memory: Bytes,
+    /// Memory of the host beyond the guest's.
+    pub overhead: Bytes,
+}
+
+/// The size of the machine for `pod`.
+#[must_use]
+pub fn machine_size(pod: &PodView) -> MachineSize {
+    let cpu_for_guest = over(pod, |c| c.cpu_limit.or(c.cpu_request).map_or(0, |cpu| cpu.0));
+    let cpu_reserved = over(pod, |c| c.cpu_request.or(c.cpu_limit).map_or(0, |cpu| cpu.0));
+    let memory = over(pod, |c| c.memory_limit.or(c.memory_request).unwrap_or(DEFAULT_CONTAINER).0);
+    let guest = GUEST_BASE.0.saturating_add(memory).max(SMALLEST_GUEST.0);
+    // Whole mebibytes: a machine monitor takes no less.
+    let guest = Bytes::mebibytes(Bytes(guest).as_mebibytes_ceil());
+    MachineSize {
+        vcpus: u32::try_from(cpu_for_guest.div_ceil(1000)).unwrap_or(u32::MAX).max(1),
+        cpu: MilliCpu(cpu_reserved),
+        memory: guest,
+        overhead: OVERHEAD,
+    }
+}
+
+fn over(pod: &PodView, amount: impl Fn(&ContainerView) -> u64) -> u64 {
+    let together = pod.containers.iter().map(&amount).fold(0u64, u64::saturating_add);
+    let largest = pod.init_containers.iter().map(&amount).max().unwrap_or(0);
+    together.max(largest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::test_pod;
+    use serde_json::json;
+
+    fn size(containers: &serde_json::Value, init: &serde_json::Value) -> (u32, u64, u64) {
+        let pod = test_pod(&json!({ "spec": { "containers": containers, "initContainers": init } }));
+        let size = machine_size(&pod);
+        (size.vcpus, size.cpu.0, size.memory.as_mebibytes_ceil())
+    }
+
+    #[test]
+    fn a_machine_is_as_large_as_its_containers_need() {
+        let table = [
+            (json!([{ "name": "a", "image": "i" }]), json!([]), (1, 0, 224)),
+            (
+                json!([{ "name": "a", "image": "i", "resources": { "limits": { "memory": "32Mi" } } }]),
+                json!([]),
+                (1, 0, 160),
+            ),
+            (
+                json!([{ "name": "a", "image": "i", "resources": {
+                    "limits": { "memory": "1Gi", "cpu": "1500m" }, "requests": { "memory": "64Mi", "cpu": "250m" } } }]),
+                json!([]),
+                (2, 250, 1120),
+            ),
+            (
+                json!([
+                    { "name": "a", "image": "i", "resources": { "requests": { "cpu": "600m", "memory": "100Mi" } } },
+                    { "name": "b", "image": "i", "resources": { "limits": { "cpu": "600m", "memory": "100M" } } }
+                ]),
+                json!([{ "name": "setup", "image": "i", "resources": { "limits": { "memory": "1Gi", "cpu": "3" } } }]),
+                (3, 3000, 1120),
+            ),
+            (
+                json!([{ "name": "a", "image": "i", "resources": { "limits": { "memory": "100M" } } }]),
+                json!([]),
+                (1, 0, 192),
+            ),
+        ];
+        for (containers, init, expected) in table {
+            assert_eq!(size(&containers, &init), expected, "{containers}");
+        }
+    }
+}

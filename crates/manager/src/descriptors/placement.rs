@@ -1,0 +1,26 @@
+//! Placement reviews: asked and answered, never stored.
+
+use super::{base, fields::text};
+use orrery_api::inventory::PlacementReview;
+use orrery_machinery::{
+    descriptor::{ResourceDescriptor, Storage},
+    status::FieldError,
+};
+
+/// The question to DRS. It has no name: it is gone when it is answered.
+pub(super) fn placement_review() -> ResourceDescriptor {
+    ResourceDescriptor {
+        storage: Storage::Review,
+        categories: &[],
+        has_status: false,
+        counts_generation: false,
+        validate: |object, _| {
+            if text(object, "/spec/supervisor").is_empty() {
+                vec![FieldError::required("spec.supervisor", "name the Supervisor that asks")]
+            } else {
+                Vec::new()
+            }
+        },
+        ..base::<PlacementReview>("placementreview", &[])
+    }
+}

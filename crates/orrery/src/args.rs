@@ -1,0 +1,178 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use orrery_api::names::{HostName, InstanceName, SupervisorName};
+use std::path::PathBuf;
+
+/// Orrery, the open Supervisor: a Kubernetes-native private cloud on Linux/KVM hosts.
+#[derive(Debug, Parser)]
+#[command(name = "orrery", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which installation is meant.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Name of the installation; another name means other addresses, ports and paths.
+    #[arg(long, global = true, env = "ORRERY_INSTANCE", default_value = crate::instance::DEFAULT_NAME, value_name = "NAME")]
+    pub(crate) instance: InstanceName,
+    /// Directory of everything that outlives a stop [default: /var/lib/orrery, or /var/lib/orrery-NAME].
+    #[arg(long, global = true, env = "ORRERY_STATE", value_name = "DIRECTORY")]
+    pub(crate) state: Option<PathBuf>,
+    /// One JSON object a line instead of text in logs.
+    #[arg(long, global = true, env = "ORRERY_LOG_JSON", hide = true)]
+    pub(crate) log_json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start everything on this machine and run a demo pod.
+    Up(Up),
+    /// Stop everything; state stays, and `orrery up` brings the same pods back.
+    Down(Down),
+    /// List every role and machine: state, process, addresses, log file.
+    Status(Status),
+    /// Hold a role (`manager`, `supervisor-1`, `host-1/hostd`) or a whole host (`host-1`) down.
+    Stop(Stop),
+    /// Bring a role or host back that was held down.
+    Start(Start),
+    /// Print where the kubeconfig is.
+    Kubeconfig(Kubeconfig),
+    /// Print the addresses and ranges of this installation, running or not.
+    Ports,
+    /// Container images on this machine.
+    #[command(subcommand)]
+    Image(Image),
+    /// Print a completion script for a shell.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Keep the roles of this machine running (started by `orrery up`).
+    #[command(hide = true)]
+    Keeper,
+    /// Role: inventory, joining of hosts, DRS.
+    #[command(hide = true)]
+    Manager,
+    /// Role: the control plane of a Supervisor.
+    #[command(hide = true)]
+    Supervisor {
+        /// The Supervisor's name.
+        #[arg(long)]
+        name: SupervisorName,
+    },
+    /// Role: the machines of a host.
+    #[command(hide = true)]
+    Hostd(HostArgs),
+    /// Role: the kubelet of a host.
+    #[command(hide = true)]
+    Spherelet(HostArgs),
+    /// Role: the parent process of one machine.
+    #[command(hide = true)]
+    Shim {
+        /// The file that hostd wrote for the machine.
+        #[arg(long)]
+        config: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Archive of the image that the demo pod runs; made from Debian's busybox when it is not given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) demo_image: Option<PathBuf>,
+    /// Do not run a demo pod.
+    #[arg(long, conflicts_with = "demo_image")]
+    pub(crate) no_demo: bool,
+    /// Leave what was started as it is when a step fails, to look at it.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Longest time for each step, in seconds.
+    #[arg(long, default_value_t = 180, value_name = "SECONDS")]
+    pub(crate) step_timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Down {
+    /// Remove the state too: every object, image and log of this installation.
+    #[arg(long)]
+    pub(crate) purge: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// For scripts.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stop {
+    /// A role or a host, as `orrery status` names it.
+    pub(crate) name: String,
+    /// Pull the plug of a host: its machines end at once.
+    #[arg(long)]
+    pub(crate) power_off: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Start {
+    /// A role or a host, as `orrery status` names it.
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Kubeconfig {
+    /// The manager's inventory instead of the Supervisor.
+    #[arg(long)]
+    pub(crate) manager: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Image {
+    /// Read an OCI or docker archive, so that pods can run its images.
+    Import {
+        /// The archive (tar, also gzipped).
+        archive: PathBuf,
+        /// Name for the image instead of the archive's own.
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// List the images of this machine.
+    List,
+    /// Forget an image's name, and the image once it has none.
+    Rm {
+        /// The image's name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HostArgs {
+    /// The host's name.
+    #[arg(long)]
+    pub(crate) host: HostName,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,104 @@
+//! The processes of a host.
+
+use super::{RoleResult, shutdown_on_signal};
+use crate::{
+    instance::{Instance, MACHINE_SLOTS},
+    up::qemu,
+};
+use orrery_api::names::HostName;
+use orrery_hostd::{Capacity, Config, Hypervisor, ManagerLink};
+use orrery_images::guest_boot::{self, GuestBoot, KernelSource};
+use orrery_network::InterfaceName;
+use orrery_wire::machine::ShimConfig;
+use std::{
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Memory that the host keeps for itself, in bytes.
+const HOST_RESERVE: u64 = 1024 * 1024 * 1024;
+/// CPU that machines may reserve for each core, in thousandths: requests are mostly idle.
+const CPU_OVERCOMMIT_MILLI: u64 = 4000;
+
+/// Where `crx-init` is: beside this program, or where `make install` puts it.
+fn crx_init() -> Result<PathBuf, Box<dyn Error + Send + Sync>> {
+    let program = std::env::current_exe()?;
+    let directory = program.parent().unwrap_or(Path::new("/"));
+    [directory.join("crx-init"), directory.join("../lib/orrery/crx-init")]
+        .into_iter()
+        .find(|path| path.exists())
+        .ok_or_else(|| format!("crx-init is not beside {}; build it with: make build", program.display()).into())
+}
+
+/// The guest's kernel and first file system; quick when the cache has them.
+pub(crate) fn prepare_guest_boot(instance: &Instance) -> Result<GuestBoot, Box<dyn Error + Send + Sync>> {
+    Ok(guest_boot::prepare(&instance.cache(), &KernelSource::AptCloud, &crx_init()?)?)
+}
+
+/// Everything that the host agent needs to know.
+pub(crate) async fn hostd_config(instance: &Instance, host: HostName) -> Result<Config, Box<dyn Error + Send + Sync>> {
+    let state_directory = instance.host_directory(host.as_str());
+    let qemu = qemu();
+    let version = orrery_vmm::qemu_version(&qemu).await?.to_string();
+    let accelerator = orrery_vmm::probe_accelerator(&qemu, &instance.cache()).await?.acceleration;
+    let boot = prepare_guest_boot(instance)?;
+    let token = fs::read_to_string(state_directory.join("join-token")).ok();
+    Ok(Config {
+        instance: instance.name.clone(),
+        runtime_directory: instance.host_runtime(host.as_str()),
+        socket: instance.hostd_socket(host.as_str()),
+        machine_range: instance.machine_range().parse()?,
+        bridge: InterfaceName::new(instance.bridge())?,
+        management_address: instance.kubelet_address().ip(),
+        kubelet_port: instance.kubelet_address().port(),
+        shim_command: vec![std::env::current_exe()?.display().to_string(), "shim".to_owned()],
+        guest: orrery_hostd::GuestBoot { kernel: boot.kernel, initrd: boot.initrd },
+        hypervisor: Hypervisor { qemu, version, accelerator },
+        capacity: capacity()?,
+        uid_base: instance.uid_base(),
+        cgroup_root: PathBuf::from("/sys/fs/cgroup"),
+        manager: Some(ManagerLink { endpoint: format!("https://{}", instance.manager_address()), token }),
+        state_directory,
+        host,
+    })
+}
+
+/// What machines may use: the machine's memory less what the host itself needs, and its cores.
+fn capacity() -> Result<Capacity, Box<dyn Error + Send + Sync>> {
+    let meminfo = fs::read_to_string("/proc/meminfo")?;
+    let total_kib: u64 = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok())
+        .ok_or("/proc/meminfo does not say MemTotal")?;
+    let cores = std::thread::available_parallelism()?.get() as u64;
+    let memory_bytes = (total_kib * 1024).saturating_sub(HOST_RESERVE);
+    Ok(Capacity { cpu_milli: cores * CPU_OVERCOMMIT_MILLI, memory_bytes, machine_slots: MACHINE_SLOTS })
+}
+
+pub(crate) async fn hostd(instance: &Instance, host: HostName) -> RoleResult {
+    let shutdown = shutdown_on_signal()?;
+    let config = hostd_config(instance, host).await?;
+    Ok(orrery_hostd::run(config, shutdown).await?)
+}
+
+pub(crate) async fn spherelet(instance: &Instance, host: HostName) -> RoleResult {
+    let shutdown = shutdown_on_signal()?;
+    let config = orrery_spherelet::Config {
+        hostd_socket: instance.hostd_socket(host.as_str()),
+        image_store: instance.images(),
+        listen: instance.kubelet_address(),
+        node: host,
+        zone: None,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    Ok(orrery_spherelet::run(config, shutdown).await?)
+}
+
+pub(crate) async fn shim(path: &Path) -> RoleResult {
+    let shutdown = shutdown_on_signal()?;
+    let text = fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let config: ShimConfig =
+        serde_json::from_slice(&text).map_err(|error| format!("{} is malformed: {error}", path.display()))?;
+    Ok(orrery_shim::run(config, shutdown).await?)
+}

@@ -1,0 +1,167 @@
+//! The whole path with nothing simulated: QEMU, a stock kernel, `crx-init`, and busybox in a container.
+//!
+//! Needs root, QEMU, mkfs.erofs, a static busybox, and a kernel: `ORRERY_KERNEL_PACKAGE` names a Debian kernel package at
+//! hand, otherwise it is downloaded with apt. `ORRERY_CRX_INIT` names a built init, otherwise it is built.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // Helpers of tests, outside of test functions.
+
+mod harness;
+
+use harness::{Client, Shim, Watch, container, exec, process, start, with_stdin};
+use orrery_images::guest_boot::{GuestBoot, KernelSource, prepare};
+use orrery_vmm::Qemu;
+use orrery_wire::{
+    guest::reason as guest_reason,
+    host::DiskSpec,
+    shim::{MachinePhase, ShimRequest, StreamKind, TerminalSize},
+};
+use std::{
+    os::unix::fs::{MetadataExt, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+const BUSYBOX: &str = "/usr/bin/busybox";
+
+/// What guests boot from, or why there is nothing.
+fn guest_boot() -> Result<GuestBoot, String> {
+    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return Err("only root can give QEMU a user of its own".into());
+    }
+    for program in [QEMU, BUSYBOX, "/usr/bin/mkfs.erofs"] {
+        if !Path::new(program).exists() {
+            return Err(format!("{program} is missing"));
+        }
+    }
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let init = std::env::var_os("ORRERY_CRX_INIT").map_or_else(|| build_init(scratch), |path| Ok(path.into()))?;
+    let kernel = std::env::var_os("ORRERY_KERNEL_PACKAGE")
+        .map_or(KernelSource::AptCloud, |package| KernelSource::Package(package.into()));
+    prepare(&scratch.join("guest-boot"), &kernel, &init).map_err(|error| format!("{error}: {:?}", error))
+}
+
+fn build_init(scratch: &Path) -> Result<PathBuf, String> {
+    let init = scratch.join("crx-init");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest/build");
+    let built = Command::new(script).arg(&init).env("CARGO_TARGET_DIR", scratch.join("guest")).status();
+    match built {
+        Ok(status) if status.success() => Ok(init),
+        other => Err(format!("crx-init cannot be built: {other:?}")),
+    }
+}
+
+/// An image with busybox and nothing else.
+fn image(directory: &Path) -> PathBuf {
+    let tree = directory.join("tree");
+    std::fs::create_dir_all(tree.join("bin")).unwrap();
+    std::fs::create_dir(tree.join("etc")).unwrap();
+    std::fs::write(tree.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nguest:x:1234:1234::/:/bin/sh\n").unwrap();
+    std::fs::copy(BUSYBOX, tree.join("bin/busybox")).unwrap();
+    for applet in ["sh", "cat", "echo", "sleep", "id", "stty", "head", "hostname"] {
+        symlink("busybox", tree.join("bin").join(applet)).unwrap();
+    }
+    let image = directory.join("image.erofs");
+    let made = Command::new("mkfs.erofs").arg("--quiet").args([&image, &tree]).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    image
+}
+
+async fn shim() -> Option<Shim> {
+    let boot = match tokio::task::spawn_blocking(guest_boot).await.unwrap() {
+        Ok(boot) => boot,
+        Err(why) => {
+            println!("skipped: {why}");
+            return None;
+        }
+    };
+    let change = |config: &mut orrery_shim::Config| {
+        let path = image(&config.state_directory).to_str().unwrap().to_owned();
+        config.machine.disks.push(DiskSpec { path, serial: "image-1".into(), read_only: true });
+        config.kernel = boot.kernel;
+        config.initrd = boot.initrd;
+    };
+    Some(Shim::start_with(Qemu::new(QEMU.into()), change).await)
+}
+
+async fn powered_on(shim: &Shim) -> Client {
+    let mut client = shim.client().await;
+    let reply = client.request(ShimRequest::PowerOn { identity: Box::new(harness::identity()) }).await;
+    let console = std::fs::read_to_string(shim.config.state_directory.join("console.log")).unwrap_or_default();
+    assert_eq!(reply, orrery_wire::shim::ShimReply::Done, "console: {console}");
+    client
+}
+
+#[tokio::test]
+async fn a_container_runs_is_logged_and_ends_and_its_machine_can_die_and_boot_again() {
+    let Some(mut shim) = shim().await else { return };
+    let mut client = powered_on(&shim).await;
+    let mut watch = Watch::start(shim.client().await).await;
+
+    client.done(start("hello", 0, process(&["sh", "-c", "echo hello from $(hostname); echo oh >&2; exit 3"]))).await;
+    let ended = watch.until_ended("hello").await.exit.unwrap();
+    assert_eq!((ended.exit.code, ended.machine_ended), (3, false));
+    let log = shim.log("hello/0.log");
+    assert!(log.contains(" stdout F hello from hello\n") && log.contains(" stderr F oh\n"), "{log}");
+
+    let (refusal, _) = client.refused(start("none", 0, process(&["/no/such/program"]))).await;
+    assert_eq!(refusal, guest_reason::EXECUTABLE_NOT_FOUND);
+
+    client.done(start("web", 0, process(&["sleep", "1000"]))).await;
+    exec_as_promised(&shim).await;
+
+    let pid = i32::try_from(client.status().await.qemu_pid.unwrap()).unwrap();
+    assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+    let off = watch.until_off().await;
+    let end = off.last_end.clone().unwrap();
+    assert!(!end.requested && end.message.contains("signal 9"), "{end:?}");
+    let web = container(&off, "web").unwrap().exit.unwrap();
+    assert_eq!((web.exit.code, web.machine_ended), (137, true));
+
+    let mut client = powered_on(&shim).await;
+    client.done(start("web", 1, process(&["sleep", "1000"]))).await;
+    let status = client.status().await;
+    assert_eq!((status.phase, status.boot), (MachinePhase::Running, 2));
+    client.done(ShimRequest::PowerOff { grace_seconds: 30 }).await;
+    let end = client.status().await.last_end.unwrap();
+    assert!(end.requested && end.message.contains("guest-shutdown"), "{end:?}");
+    shim.stop().await.unwrap();
+}
+
+/// Execs with input, with much output, as another user and with a terminal.
+async fn exec_as_promised(shim: &Shim) {
+    let mut cat = shim.client().await.stream(exec("web", with_stdin(process(&["cat"])))).await;
+    let sent: Vec<u8> = (0..400_000u32).flat_map(u32::to_le_bytes).collect();
+    let (mut echoed, mut position) = (Vec::new(), 0);
+    // A piece at a time: both directions are bounded, so who only writes is stopped.
+    while echoed.len() < sent.len() {
+        if position == echoed.len() {
+            let piece = &sent[position..sent.len().min(position + 50_000)];
+            cat.send(StreamKind::Stdin, piece).await;
+            position += piece.len();
+        }
+        echoed.extend(cat.next().await.unwrap().payload);
+    }
+    cat.send(StreamKind::StdinEnd, b"").await;
+    assert_eq!(cat.finish().await.2.code, 0);
+    assert!(echoed == sent, "the bytes came back changed");
+
+    let mut as_guest = process(&["id", "-u"]);
+    as_guest.user = "guest".into();
+    let (stdout, _, _) = shim.client().await.stream(exec("web", as_guest)).await.finish().await;
+    assert_eq!(stdout, b"1234\n");
+
+    let zeroes = exec("web", process(&["head", "-c", "5000000", "/dev/zero"]));
+    let (stdout, _, exit) = shim.client().await.stream(zeroes).await.finish().await;
+    assert_eq!((stdout.len(), exit.code), (5_000_000, 0));
+
+    let mut terminal = with_stdin(process(&["sh", "-c", "read line; stty size; exit 4"]));
+    terminal.tty = true;
+    let mut terminal = shim.client().await.stream(exec("web", terminal)).await;
+    let size = serde_json::to_vec(&TerminalSize { rows: 40, columns: 111 }).unwrap();
+    terminal.send(StreamKind::Resize, &size).await;
+    terminal.send(StreamKind::Stdin, b"\n").await;
+    let (stdout, _, exit) = terminal.finish().await;
+    let text = String::from_utf8_lossy(&stdout).into_owned();
+    assert!(text.contains("40 111"), "{text:?}");
+    assert_eq!(exit.code, 4);
+}

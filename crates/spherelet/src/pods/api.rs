@@ -1,0 +1,110 @@
+//! What a worker needs of the Supervisor's API.
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use orrery_lifecycle::{
+    env::{Source, Values},
+    pod::PodView,
+};
+use serde_json::Value;
+
+/// Why the API did not do what a worker asked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PodApiError {
+    /// The pod changed or went in the meantime; the watch will tell.
+    #[error("the pod has changed in the meantime")]
+    Stale,
+    /// The request failed.
+    #[error("cannot {doing}")]
+    Request {
+        doing: &'static str,
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The answer is not a pod.
+    #[error("the answer of the API is not a pod of ours")]
+    Malformed(#[source] orrery_lifecycle::pod::ProjectError),
+}
+
+/// The Supervisor's API, as far as one pod is concerned.
+#[async_trait]
+pub(crate) trait PodApi: Send + Sync {
+    /// Applies a merge patch to the status of `pod` and gives the pod as it is then.
+    async fn patch_status(&self, pod: &PodView, patch: &Value) -> Result<PodView, PodApiError>;
+    /// Removes the object of `pod` at once, unless another has taken its name. Succeeds when it is not there.
+    async fn delete(&self, pod: &PodView) -> Result<(), PodApiError>;
+    /// The text values of a ConfigMap or Secret in the pod's namespace; none when it does not exist.
+    async fn values(&self, pod: &PodView, source: &Source) -> Result<Option<Values>, PodApiError>;
+}
+
+/// The real API.
+pub(super) struct KubeApi {
+    client: kube::Client,
+}
+
+impl KubeApi {
+    pub(super) fn new(client: kube::Client) -> Self {
+        Self { client }
+    }
+
+    fn pods(&self, pod: &PodView) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), pod.namespace.as_str())
+    }
+}
+
+fn code(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+fn request(doing: &'static str) -> impl Fn(kube::Error) -> PodApiError {
+    move |source| match code(&source) {
+        Some(404 | 409) => PodApiError::Stale,
+        Some(_) | None => PodApiError::Request { doing, source: Box::new(source) },
+    }
+}
+
+#[async_trait]
+impl PodApi for KubeApi {
+    async fn patch_status(&self, pod: &PodView, patch: &Value) -> Result<PodView, PodApiError> {
+        let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+        let patched = self.pods(pod).patch_status(&pod.name, &params, &patch).await;
+        let patched = patched.map_err(request("publish the pod's status"))?;
+        PodView::project(&patched).map_err(PodApiError::Malformed)
+    }
+
+    async fn delete(&self, pod: &PodView) -> Result<(), PodApiError> {
+        let preconditions = Preconditions { uid: Some(pod.uid.to_string()), resource_version: None };
+        let params = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+        match self.pods(pod).delete(&pod.name, &params.preconditions(preconditions)).await {
+            Ok(_) => Ok(()),
+            // Gone, or another pod has the name by now.
+            Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(()),
+            Err(error) => Err(request("remove the pod's object")(error)),
+        }
+    }
+
+    async fn values(&self, pod: &PodView, source: &Source) -> Result<Option<Values>, PodApiError> {
+        let namespace = pod.namespace.as_str();
+        match source {
+            Source::ConfigMap(name) => {
+                let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+                let found = api.get_opt(name).await.map_err(request("read a ConfigMap"))?;
+                Ok(found.map(|found| found.data.unwrap_or_default()))
+            }
+            Source::Secret(name) => {
+                let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+                let found = api.get_opt(name).await.map_err(request("read a Secret"))?;
+                // What is not text cannot be a variable.
+                let text = |data: Vec<u8>| String::from_utf8(data).ok();
+                let values = |secret: Secret| {
+                    secret.data.into_iter().flatten().filter_map(|(key, data)| Some((key, text(data.0)?))).collect()
+                };
+                Ok(found.map(values))
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Workers against a host in memory and an API in memory.
+
+use super::Shared;
+use super::api::{PodApi, PodApiError};
+use super::directory::Known;
+use super::events::Events;
+use super::worker::{Wanted, Worker};
+use crate::{
+    host::{
+        Hostd,
+        fake::{FakeHost, MISSING, STUBBORN},
+    },
+    images::{ImageLookupError, ImageSource, ResolvedImage},
+};
+use async_trait::async_trait;
+use orrery_lifecycle::{
+    env::{Source, Values},
+    pod::{Notice, PodView},
+};
+use orrery_wire::{host::reason, shim::ShimRequest};
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+const UID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
+/// Longer than any of this takes; what does not come in this time does not come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One pod in memory. It becomes null when it is deleted.
+#[derive(Clone)]
+struct FakeApi {
+    pod: Arc<watch::Sender<Value>>,
+}
+
+fn view(pod: &Value) -> PodView {
+    PodView::project(&serde_json::from_value(pod.clone()).unwrap()).unwrap()
+}
+
+fn merge(into: &mut Value, patch: &Value) {
+    let Value::Object(fields) = patch else {
+        *into = patch.clone();
+        return;
+    };
+    for (key, value) in fields {
+        if value.is_null() {
+            into.as_object_mut().unwrap().remove(key);
+        } else if value.is_object() && into.get(key).is_some_and(Value::is_object) {
+            merge(&mut into[key], value);
+        } else {
+            into[key] = value.clone();
+        }
+    }
+}
+
+impl FakeApi {
+    fn change(&self, patch: &Value) {
+        self.pod.send_modify(|pod| {
+            let version: u64 = pod["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+            merge(pod, patch);
+            pod["metadata"]["resourceVersion"] = json!((version + 1).to_string());
+        });
+    }
+
+    /// The pod, once it is as `good` wants it.
+    async fn until(&self, what: &str, good: impl FnMut(&Value) -> bool) -> Value {
+        let mut changes = self.pod.subscribe();
+        let found = tokio::time::timeout(PATIENCE, changes.wait_for(good)).await;
+        match found {
+            Ok(pod) => pod.unwrap().clone(),
+            Err(_) => panic!("{what} did not come; the pod is {:#}", *self.pod.borrow()),
+        }
+    }
+}
+
+#[async_trait]
+impl PodApi for FakeApi {
+    async fn patch_status(&self, pod: &PodView, patch: &Value) -> Result<PodView, PodApiError> {
+        let version = self.pod.borrow()["metadata"]["resourceVersion"].clone();
+        if version != patch["metadata"]["resourceVersion"] || patch["metadata"]["uid"] != json!(pod.uid.to_string()) {
+            return Err(PodApiError::Stale);
+        }
+        self.change(&json!({ "status": patch["status"] }));
+        Ok(view(&self.pod.borrow()))
+    }
+
+    async fn delete(&self, _pod: &PodView) -> Result<(), PodApiError> {
+        self.pod.send_replace(Value::Null);
+        Ok(())
+    }
+
+    async fn values(&self, _pod: &PodView, source: &Source) -> Result<Option<Values>, PodApiError> {
+        Ok((*source == Source::ConfigMap("there".into())).then(|| Values::from([("key".into(), "value".into())])))
+    }
+}
+
+struct FakeImages;
+
+impl ImageSource for FakeImages {
+    fn resolve(&self, reference: &str) -> Result<Option<ResolvedImage>, ImageLookupError> {
+        Ok((reference != "absent").then(|| ResolvedImage {
+            id: format!("sha256:{}", "ab".repeat(32)),
+            erofs_path: "/images/x.erofs".into(),
+            entrypoint: vec!["/bin/sh".into()],
+            cmd: vec![],
+            env: vec![],
+            working_dir: String::new(),
+            user: String::new(),
+            stop_signal: Some("SIGINT".into()),
+        }))
+    }
+}
+
+struct Bench {
+    host: FakeHost,
+    api: FakeApi,
+    events: mpsc::Receiver<(Arc<PodView>, Notice)>,
+    worker: JoinHandle<()>,
+    shared: Arc<Shared>,
+}
+
+impl Bench {
+    fn start(host: FakeHost, spec: &Value) -> Self {
+        let pod = json!({
+            "metadata": { "name": "hello", "namespace": "demo", "uid": UID, "resourceVersion": "1" },
+            "spec": spec,
+        });
+        let api = FakeApi { pod: Arc::new(watch::channel(pod).0) };
+        let (queue, events) = Events::for_test();
+        let shared = Arc::new(Shared {
+            host_ip: "127.0.0.1".into(),
+            cluster_dns: vec![],
+            hostd: Hostd::new(host.socket()),
+            images: Arc::new(FakeImages),
+            api: Arc::new(api.clone()),
+            events: queue,
+        });
+        let worker = spawn(&shared, &api);
+        Self { host, api, events, worker, shared }
+    }
+
+    fn reasons(&mut self) -> Vec<&'static str> {
+        let mut reasons = Vec::new();
+        while let Ok((_, notice)) = self.events.try_recv() {
+            reasons.push(notice.reason);
+        }
+        reasons
+    }
+}
+
+/// A worker that sees every change of the pod.
+fn spawn(shared: &Arc<Shared>, api: &FakeApi) -> JoinHandle<()> {
+    let pod = Arc::new(view(&api.pod.borrow()));
+    let (sender, wanted) = watch::channel(Wanted::Pod(pod.clone()));
+    let mut changes = api.pod.subscribe();
+    let worker = Worker::new(shared.clone(), pod, wanted, watch::channel(Known::default()).0);
+    tokio::spawn(async move {
+        let feed = async {
+            while changes.changed().await.is_ok() {
+                let pod = changes.borrow_and_update().clone();
+                let gone = pod.is_null();
+                sender.send_replace(if gone { Wanted::Gone } else { Wanted::Pod(Arc::new(view(&pod))) });
+            }
+        };
+        tokio::select! {
+            () = worker.run(CancellationToken::new()) => {}
+            () = feed => {}
+        }
+    })
+}
+
+fn main_container(over: &Value) -> Value {
+    let mut container = json!({ "name": "main", "image": "busybox" });
+    merge(&mut container, over);
+    json!({ "nodeName": "host-1", "containers": [container] })
+}
+
+fn container(pod: &Value) -> &Value {
+    &pod["status"]["containerStatuses"][0]
+}
+
+fn running(attempt: u64) -> impl FnMut(&Value) -> bool {
+    move |pod| container(pod)["state"]["running"].is_object() && container(pod)["restartCount"] == json!(attempt)
+}
+
+fn starts(host: &FakeHost) -> usize {
+    host.shim().requests().iter().filter(|request| matches!(request, ShimRequest::StartContainer { .. })).count()
+}
+
+#[tokio::test]
+async fn a_pod_runs_survives_its_machine_and_is_deleted_in_order() {
+    let mut bench = Bench::start(FakeHost::start(), &main_container(&json!({})));
+    let pod = bench.api.until("running", running(0)).await;
+    assert_eq!((&pod["status"]["phase"], &pod["status"]["podIP"]), (&json!("Running"), &json!("10.244.0.7")));
+    assert_eq!(bench.reasons(), ["MachineAdmitted", "Pulled", "Created", "Started"]);
+    bench.host.shim().end_machine();
+    let pod = bench.api.until("running again", running(1)).await;
+    assert_eq!(container(&pod)["lastState"]["terminated"]["exitCode"], 137);
+    assert_eq!(bench.host.shim().status().boot, 2);
+    assert_eq!(bench.reasons(), ["MachineEnded", "Pulled", "Created", "Started"]);
+    let shim = bench.host.shim();
+    let far = "2999-01-01T00:00:00Z";
+    bench.api.change(&json!({ "metadata": { "deletionTimestamp": far, "deletionGracePeriodSeconds": 30 } }));
+    bench.api.until("gone", Value::is_null).await;
+    bench.worker.await.unwrap();
+    let signals = shim.requests().into_iter().filter_map(|request| match request {
+        ShimRequest::SignalContainer { signal, .. } => Some(signal),
+        _ => None,
+    });
+    assert_eq!(signals.collect::<Vec<_>>(), [2], "the image asks for SIGINT");
+    assert_eq!(bench.host.released().first().map(String::as_str), Some(UID));
+}
+
+#[tokio::test]
+async fn a_container_that_ignores_its_signal_is_killed_at_the_deadline() {
+    let bench = Bench::start(FakeHost::start(), &main_container(&json!({ "args": [STUBBORN] })));
+    bench.api.until("running", running(0)).await;
+    let shim = bench.host.shim();
+    let past = "2020-01-01T00:00:00Z";
+    bench.api.change(&json!({ "metadata": { "deletionTimestamp": past, "deletionGracePeriodSeconds": 0 } }));
+    bench.api.until("gone", Value::is_null).await;
+    assert!(shim.requests().contains(&ShimRequest::SignalContainer { name: "main".into(), signal: 9, all: true }));
+}
+
+#[tokio::test]
+async fn the_next_worker_finds_the_machine_and_starts_nothing_anew() {
+    let bench = Bench::start(FakeHost::start(), &main_container(&json!({})));
+    let before = bench.api.until("running", running(0)).await;
+    bench.worker.abort();
+    let _second = spawn(&bench.shared, &bench.api);
+    bench.host.shim().end_container("main", 1);
+    let after = bench.api.until("the restart", running(1)).await;
+    assert_eq!(starts(&bench.host), 2);
+    assert_eq!(after["status"]["startTime"], before["status"]["startTime"]);
+    let last = &container(&after)["lastState"]["terminated"];
+    assert_eq!(
+        (&last["exitCode"], &last["startedAt"]),
+        (&json!(1), &container(&before)["state"]["running"]["startedAt"])
+    );
+}
+
+#[tokio::test]
+async fn a_pod_that_the_host_refuses_has_failed() {
+    let host = FakeHost::start();
+    host.refuse(reason::OUT_OF_MEMORY, "64 MiB are left; the machine needs 288 MiB");
+    let mut bench = Bench::start(host, &main_container(&json!({})));
+    let pod = bench.api.until("the failure", |pod| pod["status"]["phase"] == "Failed").await;
+    assert_eq!(pod["status"]["reason"], "OutOfmemory");
+    assert!(pod["status"]["message"].as_str().unwrap().contains("64 MiB are left"));
+    assert_eq!(bench.reasons(), ["MachineRefused"]);
+}
+
+#[tokio::test]
+async fn a_pod_that_never_restarts_ends_and_its_machine_is_switched_off() {
+    let mut spec = main_container(&json!({}));
+    spec["restartPolicy"] = json!("Never");
+    let bench = Bench::start(FakeHost::start(), &spec);
+    bench.api.until("running", running(0)).await;
+    bench.host.shim().end_container("main", 0);
+    bench.api.until("success", |pod| pod["status"]["phase"] == "Succeeded").await;
+    let mut shim = bench.host.shim().requests();
+    while !shim.iter().any(|request| matches!(request, ShimRequest::PowerOff { .. })) {
+        tokio::task::yield_now().await;
+        shim = bench.host.shim().requests();
+    }
+    assert_eq!(starts(&bench.host), 1);
+}
+
+#[tokio::test]
+async fn a_program_that_is_missing_is_told_and_tried_again() {
+    let mut bench = Bench::start(FakeHost::start(), &main_container(&json!({ "command": [MISSING] })));
+    let pod =
+        bench.api.until("the wait", |pod| container(pod)["state"]["waiting"]["reason"] == "CrashLoopBackOff").await;
+    let last = &container(&pod)["lastState"]["terminated"];
+    assert_eq!((&last["reason"], &last["exitCode"]), (&json!("StartError"), &json!(128)));
+    assert!(bench.reasons().contains(&"Failed"));
+}
+
+#[tokio::test]
+async fn what_a_container_lacks_is_waited_for() {
+    let variable = |map: &str| json!({ "env": [{ "name": "X", "valueFrom": { "configMapKeyRef": { "name": map, "key": "key" } } }] });
+    let bench = Bench::start(FakeHost::start(), &main_container(&variable("missing")));
+    let waits = |why: &'static str| move |pod: &Value| container(pod)["state"]["waiting"]["reason"] == why;
+    let pod = bench.api.until("the wait", waits("CreateContainerConfigError")).await;
+    assert_eq!(container(&pod)["state"]["waiting"]["message"], "configmap \"missing\" not found");
+    let bench = Bench::start(FakeHost::start(), &main_container(&variable("there")));
+    bench.api.until("running", running(0)).await;
+    let started = bench.host.shim().requests().into_iter().find_map(|request| match request {
+        ShimRequest::StartContainer { spec, .. } => Some(spec),
+        _ => None,
+    });
+    assert!(started.unwrap().process.env.contains(&"X=value".to_owned()));
+    let bench = Bench::start(FakeHost::start(), &main_container(&json!({ "image": "absent" })));
+    bench.api.until("the wait", waits("ImagePullBackOff")).await;
+}

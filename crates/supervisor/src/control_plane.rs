@@ -1,0 +1,314 @@
+//! The control plane of a Supervisor: how it is asked for, and the process that is it.
+
+use crate::{Authorities, AuthoritiesError, placer::ManagerPlacer};
+use kube::{Api, Client, api::PostParams};
+use orrery_api::{k8s::api::core::v1::Namespace, names::SupervisorName};
+use orrery_apiserver::{
+    ApiServer, Config as ApiConfig, ConfigError as ApiConfigError, KubeletAccess, ServeError, User,
+};
+use orrery_client::json::JsonClient;
+use orrery_identity::{IdentityError, tls};
+use orrery_store::{Embedded, EmbeddedOptions, OpenError};
+use serde::{Deserialize, Serialize};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Name of the file that says that there is a control plane, in the Supervisor's directory.
+const CONFIG_FILE: &str = "control-plane.json";
+/// The version of that file.
+const CONFIG_VERSION: u32 = 1;
+/// How often the process looks for its configuration before enablement has written it.
+const CONFIG_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What a control plane is started with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlPlaneConfig {
+    /// Version of this file.
+    pub version: u32,
+    /// The Supervisor's name.
+    pub supervisor: String,
+    /// Where the API is served.
+    pub listen: SocketAddr,
+    /// How clients reach it, such as `https://127.0.0.1:6443`.
+    pub endpoint: String,
+}
+
+/// Why the configuration of a control plane can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read or written.
+    #[error("cannot {doing} {path}")]
+    File {
+        /// `read` or `write`.
+        doing: &'static str,
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file holds something else.
+    #[error("{path} is malformed; restore it from a backup")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A newer build has written the file.
+    #[error("{path} is of version {version}, which this build does not know; use a newer build")]
+    Newer {
+        /// The file.
+        path: String,
+        /// Its version.
+        version: u32,
+    },
+}
+
+impl ControlPlaneConfig {
+    /// The configuration in a Supervisor's directory; none before it was asked for.
+    ///
+    /// # Errors
+    /// When the file can't be read or is not ours.
+    pub fn load(directory: &Path) -> Result<Option<Self>, ConfigError> {
+        let path = directory.join(CONFIG_FILE);
+        let shown = path.display().to_string();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(ConfigError::File { doing: "read", path: shown, source }),
+        };
+        let config: Self =
+            serde_json::from_slice(&text).map_err(|source| ConfigError::Malformed { path: shown.clone(), source })?;
+        if config.version > CONFIG_VERSION {
+            return Err(ConfigError::Newer { path: shown, version: config.version });
+        }
+        Ok(Some(config))
+    }
+
+    /// Writes the configuration, whole or not at all.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn store(&self, directory: &Path) -> Result<(), ConfigError> {
+        let path = directory.join(CONFIG_FILE);
+        let temporary = path.with_extension("new");
+        let text = serde_json::to_vec_pretty(self).map_err(io::Error::other);
+        let write = || {
+            fs::create_dir_all(directory)?;
+            fs::write(&temporary, text?)?;
+            fs::File::open(&temporary)?.sync_all()?;
+            fs::rename(&temporary, &path)
+        };
+        write().map_err(|source| ConfigError::File { doing: "write", path: path.display().to_string(), source })
+    }
+}
+
+/// What control planes run on: a process beside the manager, or virtual machines.
+#[async_trait::async_trait]
+pub trait ControlPlane: Send + Sync + 'static {
+    /// Sees to it that the control plane of `supervisor` runs or is being started. Its authorities are there. Doing it
+    /// again changes nothing.
+    async fn deploy(&self, supervisor: &str) -> Result<(), DeployError>;
+
+    /// Whether its API answers and is ready.
+    async fn ready(&self, supervisor: &str) -> bool;
+}
+
+/// Why a control plane can't be asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// Its configuration can't be written.
+    #[error("cannot write the configuration of the control plane")]
+    Config(#[from] ConfigError),
+}
+
+/// A control plane in a process of its own on the manager's machine, which waits for its configuration.
+#[derive(Debug, Clone)]
+pub struct EmbeddedControlPlane {
+    /// The directory that holds one directory for each Supervisor.
+    pub supervisors: PathBuf,
+    /// Where the API is served.
+    pub listen: SocketAddr,
+}
+
+#[async_trait::async_trait]
+impl ControlPlane for EmbeddedControlPlane {
+    async fn deploy(&self, supervisor: &str) -> Result<(), DeployError> {
+        let config = ControlPlaneConfig {
+            version: CONFIG_VERSION,
+            supervisor: supervisor.to_owned(),
+            listen: self.listen,
+            endpoint: format!("https://{}", self.listen),
+        };
+        Ok(config.store(&self.supervisors.join(supervisor))?)
+    }
+
+    async fn ready(&self, supervisor: &str) -> bool {
+        let directory = self.supervisors.join(supervisor);
+        let Ok(authorities) = Authorities::load_or_create(&directory.join("pki")) else { return false };
+        let endpoint = format!("https://{}", self.listen);
+        let Ok(client) = JsonClient::anonymous(&endpoint, authorities.server_ca_pem(), Duration::from_secs(2)) else {
+            return false;
+        };
+        client.get_text("/readyz").await.is_ok()
+    }
+}
+
+/// What the control plane's process is told.
+#[derive(Debug, Clone)]
+pub struct RunConfig {
+    /// The Supervisor's directory.
+    pub directory: PathBuf,
+    /// The Supervisor's name.
+    pub supervisor: SupervisorName,
+    /// A kubeconfig for the manager's API; written by the manager's machine and renewed there.
+    pub manager_kubeconfig: PathBuf,
+}
+
+/// Why the control plane ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its configuration is of no use.
+    #[error("the control plane's configuration is of no use")]
+    Config(#[from] ConfigError),
+    /// Its authorities are of no use.
+    #[error("the control plane's authorities are of no use")]
+    Authorities(#[from] AuthoritiesError),
+    /// Its certificates are of no use.
+    #[error("the control plane's certificates are of no use")]
+    Identity(#[from] IdentityError),
+    /// Its store can't be opened.
+    #[error("cannot open the store")]
+    Store(#[from] OpenError),
+    /// The API server can't be made.
+    #[error("cannot make the API server")]
+    Api(#[from] ApiConfigError),
+    /// The address is not to be had.
+    #[error("cannot listen on {address}; another process may use it (see: ss -ltnp)")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The API server ended with an error.
+    #[error("the API server ended")]
+    Serve(#[from] ServeError),
+}
+
+/// The control plane: waits for its configuration, then serves the API and runs the controllers until `shutdown`.
+///
+/// # Errors
+/// When the configuration, the store or the address can't be used, or the server fails.
+pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), RunError> {
+    let Some(deployed) = wait_for_config(&config.directory, &shutdown).await? else { return Ok(()) };
+    let authorities = Authorities::load_or_create(&config.directory.join("pki"))?;
+    let address = deployed.listen;
+    let listener =
+        tokio::net::TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+    let serving = authorities.issue_serving(&[address.ip().to_string()])?;
+    let tls = tls::server(&serving, tls::Clients::Optional(authorities.client_ca_pem()), &["h2", "http/1.1"])?;
+    let store = Embedded::open(&config.directory.join("store.db"), EmbeddedOptions::default()).await?;
+    let store = Arc::new(store);
+    let mut api = ApiConfig::new(orrery_apiserver::builtin::resources(), Arc::clone(&store) as _);
+    api.bootstrap = true;
+    api.kubelet = Some(KubeletAccess {
+        credentials: authorities.issue_kubelet_client()?,
+        server_ca_pem: authorities.kubelet_serving_ca_pem().to_owned(),
+    });
+    let server = ApiServer::new(api).await?;
+    let controllers = tokio::spawn(run_controllers(Arc::clone(&server), config, shutdown.clone()));
+    let result = server.serve(listener, tls, shutdown.clone()).await;
+    shutdown.cancel();
+    if let Err(error) = controllers.await {
+        tracing::error!(%error, "the controllers ended badly");
+    }
+    store.close().await;
+    Ok(result?)
+}
+
+/// The controllers and the scheduler, over the server's router in this process.
+async fn run_controllers(server: Arc<ApiServer>, config: RunConfig, shutdown: CancellationToken) {
+    let user = User::new("system:kube-controller-manager", ["system:masters"]);
+    let client = Client::new(server.in_process(user), "default");
+    ensure_system_namespaces(&client, &shutdown).await;
+    let workloads = orrery_workloads::Config {
+        client,
+        placer: Arc::new(ManagerPlacer::new(config.manager_kubeconfig)),
+        supervisor: config.supervisor.to_string(),
+    };
+    if let Err(error) = orrery_workloads::run(workloads, shutdown).await {
+        tracing::error!(error = &error as &dyn std::error::Error, "the controllers ended");
+    }
+}
+
+/// The namespaces that every cluster has. Tried again until they are there, as nothing works without them.
+async fn ensure_system_namespaces(client: &Client, shutdown: &CancellationToken) {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some(name.to_owned());
+        loop {
+            match namespaces.create(&PostParams::default(), &namespace).await {
+                Ok(_) => break,
+                Err(kube::Error::Api(status)) if status.code == 409 => break,
+                Err(error) => tracing::warn!(name, error = &error as &dyn std::error::Error, "cannot make a namespace"),
+            }
+            tokio::select! {
+                // Cancel-safe: neither arm has begun anything.
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(CONFIG_INTERVAL) => {}
+            }
+        }
+    }
+}
+
+async fn wait_for_config(
+    directory: &Path,
+    shutdown: &CancellationToken,
+) -> Result<Option<ControlPlaneConfig>, ConfigError> {
+    tracing::info!("waiting for enablement");
+    loop {
+        if let Some(config) = ControlPlaneConfig::load(directory)? {
+            return Ok(Some(config));
+        }
+        tokio::select! {
+            // Cancel-safe: neither arm has begun anything.
+            () = shutdown.cancelled() => return Ok(None),
+            () = tokio::time::sleep(CONFIG_INTERVAL) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_reads_back_and_a_newer_one_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(ControlPlaneConfig::load(directory.path()).unwrap().is_none());
+        let mut config = ControlPlaneConfig {
+            version: CONFIG_VERSION,
+            supervisor: "supervisor-1".into(),
+            listen: "127.0.0.1:6443".parse().unwrap(),
+            endpoint: "https://127.0.0.1:6443".into(),
+        };
+        config.store(directory.path()).unwrap();
+        assert_eq!(ControlPlaneConfig::load(directory.path()).unwrap(), Some(config.clone()));
+        config.version += 1;
+        config.store(directory.path()).unwrap();
+        assert!(matches!(ControlPlaneConfig::load(directory.path()), Err(ConfigError::Newer { .. })));
+        fs::write(directory.path().join(CONFIG_FILE), "{").unwrap();
+        assert!(matches!(ControlPlaneConfig::load(directory.path()), Err(ConfigError::Malformed { .. })));
+    }
+}

@@ -1,0 +1,204 @@
+//! The trait, and what goes in and out of it.
+
+use crate::qemu::QmpError;
+use async_trait::async_trait;
+use orrery_wire::machine::Acceleration;
+use std::{io, path::PathBuf, sync::Arc};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+};
+
+/// Something that can boot a guest.
+#[async_trait]
+pub trait Machine: Send + Sync {
+    /// Starts a guest and returns once it executes; whether it ever becomes ready is for the control port to tell. The
+    /// guest dies with the thread that this is called on, so call it on one that lasts.
+    async fn launch(&self, spec: LaunchSpec) -> Result<Running, LaunchError>;
+}
+
+/// A guest that was started. Dropping it does not end the guest.
+pub struct Running {
+    /// The guest's control port. It reads as ended once the guest has.
+    pub control: Control,
+    /// The guest's power.
+    pub guest: Arc<dyn Guest>,
+}
+
+/// A guest's life.
+#[async_trait]
+pub trait Guest: Send + Sync {
+    /// Process id on the host; none when the guest has no process of its own.
+    fn pid(&self) -> Option<u32>;
+    /// Waits until the guest has ended and its process was collected; at once when it has already. Any number may wait.
+    async fn wait(&self) -> MachineExit;
+    /// Asks QEMU to end, without asking the guest. Returns when QEMU has taken the request, not when it has ended.
+    async fn quit(&self) -> Result<(), QuitError>;
+    /// Ends the guest at once (SIGKILL). Does nothing when it has ended.
+    fn kill(&self);
+}
+
+/// A stream of bytes both ways.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+/// A guest's control port.
+pub type Control = Box<dyn Duplex>;
+
+/// What to boot, and with what.
+#[derive(Debug, Clone)]
+pub struct LaunchSpec {
+    /// The machine's name, for QEMU's process title and logs.
+    pub name: String,
+    /// The kernel (bzImage, or an ELF file with a PVH entry).
+    pub kernel: PathBuf,
+    /// The initial file system.
+    pub initrd: PathBuf,
+    /// The kernel's command line.
+    pub append: String,
+    /// Memory of the guest in bytes, rounded down to whole MiB.
+    pub memory_bytes: u64,
+    /// Virtual CPUs.
+    pub vcpus: u32,
+    /// What executes the guest's instructions.
+    pub acceleration: Acceleration,
+    /// Disks in the order of their slots.
+    pub disks: Vec<Disk>,
+    /// Network interfaces in order.
+    pub nics: Vec<Nic>,
+    /// Who QEMU runs as; this process's own user when there is none (only for trials).
+    pub credentials: Option<Credentials>,
+    /// Control group directories that QEMU is put into before it executes.
+    pub cgroups: Vec<PathBuf>,
+    /// Where the guest's serial console goes.
+    pub console: Console,
+}
+
+/// A disk given to a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// The raw image.
+    pub path: PathBuf,
+    /// What the guest finds it by; at most 20 characters.
+    pub serial: String,
+    /// Whether the guest may only read it.
+    pub read_only: bool,
+}
+
+/// A network interface given to a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nic {
+    /// Name of an existing tap device.
+    pub tap: String,
+    /// Such as `52:54:00:12:34:56`.
+    pub mac: String,
+}
+
+/// Who a process runs as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Credentials {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+/// A bounded log of the guest's serial console.
+#[derive(Debug, Clone)]
+pub struct Console {
+    /// The file; truncated at launch.
+    pub path: PathBuf,
+    /// Most bytes that the file holds; older ones go.
+    pub limit_bytes: usize,
+}
+
+/// How a guest ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineExit {
+    /// QEMU's exit code, when it exited.
+    pub code: Option<i32>,
+    /// The signal that ended QEMU, if one did.
+    pub signal: Option<i32>,
+    /// What is known of the cause, for people: QEMU's own words, or why the guest went down. May be empty.
+    pub detail: String,
+}
+
+impl std::fmt::Display for MachineExit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.code, self.signal) {
+            (_, Some(signal)) => write!(f, "QEMU was ended by signal {signal}")?,
+            (Some(code), None) => write!(f, "QEMU exited with code {code}")?,
+            (None, None) => write!(f, "QEMU ended")?,
+        }
+        if self.detail.is_empty() { Ok(()) } else { write!(f, " ({})", self.detail) }
+    }
+}
+
+/// The end of a guest, as it is published to those who wait.
+#[derive(Debug, Clone)]
+pub struct ExitWatch(watch::Receiver<Option<MachineExit>>);
+
+impl ExitWatch {
+    /// A publisher and what it publishes to.
+    pub(crate) fn channel() -> (watch::Sender<Option<MachineExit>>, Self) {
+        let (sender, receiver) = watch::channel(None);
+        (sender, Self(receiver))
+    }
+
+    /// Waits for the end.
+    pub async fn wait(&self) -> MachineExit {
+        let mut receiver = self.0.clone();
+        let ended = receiver.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
+        ended.unwrap_or_else(|| MachineExit { code: None, signal: None, detail: "its keeper is gone".into() })
+    }
+}
+
+/// Why a guest was not started. Nothing of it is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// A file that the guest needs cannot be opened.
+    #[error("cannot open {what} {path}")]
+    OpenFile {
+        /// `the kernel`, `the disk` ...
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The tap device cannot be attached to.
+    #[error("cannot attach to the tap device {tap}; is it there, and not in use by another machine?")]
+    OpenTap {
+        /// Its name.
+        tap: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Sockets towards QEMU cannot be made.
+    #[error("cannot make the sockets between QEMU and its parent")]
+    Sockets(#[source] io::Error),
+    /// The program cannot be started.
+    #[error("cannot start {program}; install it with `apt-get install qemu-system-x86`")]
+    Spawn {
+        /// QEMU's program.
+        program: PathBuf,
+        /// What the system said; also when putting it into its control groups or changing its user failed.
+        #[source]
+        source: io::Error,
+    },
+    /// QEMU ended before it answered on its monitor.
+    #[error("QEMU refused the machine: {0}")]
+    EndedAtOnce(MachineExit),
+    /// QEMU's monitor did not answer as it should; QEMU was killed.
+    #[error("QEMU did not answer on its monitor; it was killed")]
+    Monitor(#[source] QmpError),
+}
+
+/// Why a guest could not be asked to end. Killing still works.
+#[derive(Debug, thiserror::Error)]
+pub enum QuitError {
+    /// The monitor did not take the request.
+    #[error("QEMU's monitor did not take the request to quit")]
+    Monitor(#[source] QmpError),
+}

@@ -1,0 +1,122 @@
+//! A QEMU that runs: the task that owns its process, and the handle on it.
+
+use super::qmp::Qmp;
+use crate::machine::{ExitWatch, Guest, MachineExit, QuitError};
+use async_trait::async_trait;
+use serde_json::json;
+use std::{os::unix::process::ExitStatusExt, process::ExitStatus, sync::Arc};
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, ChildStderr},
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
+
+/// Bytes of QEMU's standard error that are kept.
+const MAX_STDERR: usize = 4096;
+
+/// The process, before and after its monitor answers.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) pid: Option<u32>,
+    pub(crate) exit: ExitWatch,
+    kill: Arc<Notify>,
+    monitor: watch::Sender<Option<Qmp>>,
+}
+
+impl Process {
+    /// Takes charge of `child`: it is waited for whatever happens to the handle.
+    pub(crate) fn keep(mut child: Child) -> Self {
+        let pid = child.id();
+        let stderr = child.stderr.take().map(|stderr| tokio::spawn(last_words(stderr)));
+        let (publisher, exit) = ExitWatch::channel();
+        let kill = Arc::new(Notify::new());
+        let (monitor, monitor_known) = watch::channel(None);
+        tokio::spawn(keeper(child, stderr, Arc::clone(&kill), monitor_known, publisher));
+        Self { pid, exit, kill, monitor }
+    }
+
+    pub(crate) fn kill(&self) {
+        self.kill.notify_one();
+    }
+
+    /// The process with its monitor is a guest.
+    pub(crate) fn into_guest(self, monitor: Qmp) -> QemuGuest {
+        self.monitor.send_replace(Some(monitor.clone()));
+        QemuGuest { process: self, monitor }
+    }
+}
+
+async fn keeper(
+    mut child: Child,
+    stderr: Option<JoinHandle<String>>,
+    kill: Arc<Notify>,
+    monitor: watch::Receiver<Option<Qmp>>,
+    publisher: watch::Sender<Option<MachineExit>>,
+) {
+    let status = loop {
+        tokio::select! {
+            // Cancel-safe: the status is kept by the child until it was returned.
+            status = child.wait() => break status,
+            // Cancel-safe: a notification that was not taken stays.
+            () = kill.notified() => {
+                if let Err(error) = child.start_kill() {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot kill QEMU");
+                }
+            }
+        }
+    };
+    // Ends with QEMU, which has no children that could hold the pipe.
+    let words = match stderr {
+        Some(task) => task.await.unwrap_or_default(),
+        None => String::new(),
+    };
+    let reason = monitor.borrow().as_ref().and_then(Qmp::shutdown_reason);
+    publisher.send_replace(Some(describe(status.ok(), reason, &words)));
+}
+
+fn describe(status: Option<ExitStatus>, reason: Option<String>, words: &str) -> MachineExit {
+    let said = words.lines().rfind(|line| !line.trim().is_empty()).map(|line| line.trim().to_owned());
+    MachineExit {
+        code: status.and_then(|status| status.code()),
+        signal: status.and_then(|status| status.signal()),
+        detail: reason.into_iter().chain(said).collect::<Vec<_>>().join("; "),
+    }
+}
+
+/// The last part of what QEMU wrote to its standard error.
+async fn last_words(mut stderr: ChildStderr) -> String {
+    let mut kept = Vec::new();
+    let mut chunk = [0; 1024];
+    while let Ok(length @ 1..) = stderr.read(&mut chunk).await {
+        kept.extend_from_slice(&chunk[..length]);
+        let surplus = kept.len().saturating_sub(MAX_STDERR);
+        kept.drain(..surplus);
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// The handle on a running QEMU.
+pub(crate) struct QemuGuest {
+    process: Process,
+    monitor: Qmp,
+}
+
+#[async_trait]
+impl Guest for QemuGuest {
+    fn pid(&self) -> Option<u32> {
+        self.process.pid
+    }
+
+    async fn wait(&self) -> MachineExit {
+        self.process.exit.wait().await
+    }
+
+    async fn quit(&self) -> Result<(), QuitError> {
+        self.monitor.execute("quit", json!({})).await.map(drop).map_err(QuitError::Monitor)
+    }
+
+    fn kill(&self) {
+        self.process.kill();
+    }
+}
