@@ -52,8 +52,11 @@ impl Config {
 pub struct Limits {
     /// Longest request body.
     pub body_bytes: usize,
-    /// How long a client may take to send headers, and then the body.
+    /// How long a client may take to send a body.
     pub receive_timeout: Duration,
+    /// How long an HTTP/1.1 client may take to send headers, counted from the answer before: longer than clients keep idle
+    /// connections (90 s is common), so that none is closed under a request.
+    pub idle_timeout: Duration,
     /// How long a request may take, watches and streams aside.
     pub request_timeout: Duration,
     /// Most reading requests at once, watches and streams aside.
@@ -73,6 +76,7 @@ impl Default for Limits {
         Self {
             body_bytes: 3 * 1024 * 1024,
             receive_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(120),
             request_timeout: Duration::from_secs(60),
             reads_in_flight: 400,
             writes_in_flight: 200,

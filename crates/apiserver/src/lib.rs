@@ -17,6 +17,8 @@
 //! watch has no task: the response's body pulls from the store's bounded channel, and a reader that is too slow is told so
 //! with 410.
 //!
+//! Bodies may be JSON, YAML or Kubernetes' protobuf (`protobuf`); answers are always JSON.
+//!
 //! What it is not: there is no server-side apply yet (415), no impersonation (400), no `Orphan` or `Foreground` deletion
 //! (accepted, treated as `Background`), no bearer tokens, no port forwarding (501). Each is refused or stated, never
 //! pretended.

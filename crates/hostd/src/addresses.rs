@@ -1,7 +1,8 @@
 //! The addresses of a host's machines. Pure.
 //!
 //! Addresses are given in the order of the range, each after the last one given, around and around: an address that was
-//! just freed is given again only when the whole range has been through, so that nobody talks to a successor by mistake.
+//! just freed is given again only when the whole range has been through, so that nobody talks to a successor by
+//! mistake.
 
 use ipnet::Ipv4Net;
 use orrery_api::names::MachineId;

@@ -1,8 +1,8 @@
 //! Control groups: one for each machine, below its namespace, resource pool and host.
 //!
-//! On a kernel with one unified hierarchy (v2) a machine has one directory; with one hierarchy for each controller (v1, also
-//! when a v2 hierarchy without controllers is mounted beside them) it has one in each that we use. What a machine may use
-//! is a plan ([`plan`]) that is written down file by file.
+//! On a kernel with one unified hierarchy (v2) a machine has one directory; with one hierarchy for each controller (v1,
+//! also when a v2 hierarchy without controllers is mounted beside them) it has one in each that we use. What a machine
+//! may use is a plan ([`plan`]) that is written down file by file.
 
 use crate::effects::{EffectError, failed};
 use orrery_wire::host::MachineSpec;
@@ -156,8 +156,8 @@ fn retry_missing(mut work: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     work()
 }
 
-/// What a machine may use. Memory is bounded by guest and overhead; CPU time is shared by what was reserved and bounded by
-/// the virtual CPUs. Pure.
+/// What a machine may use. Memory is bounded by guest and overhead; CPU time is shared by what was reserved and bounded
+/// by the virtual CPUs. Pure.
 fn plan(hierarchy: Hierarchy, spec: &MachineSpec) -> Vec<Setting> {
     let set = |controller, file, value: String| Setting { controller, file, value };
     let memory = spec.memory_bytes.saturating_add(spec.overhead_bytes).to_string();

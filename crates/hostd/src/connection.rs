@@ -67,8 +67,8 @@ impl Connection {
         Ok(self.stream.write_all(&encode(message)?).await?)
     }
 
-    /// The next message; none when the other side has closed the connection between messages. Cancel-safe: what was read
-    /// stays in the buffer.
+    /// The next message; none when the other side has closed the connection between messages. Cancel-safe: what was
+    /// read stays in the buffer.
     pub(crate) async fn receive<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ConnectionError> {
         loop {
             if let Some(message) = decode(&mut self.buffer)? {

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!   admit:   ledger -> next address saved -> intent saved -> directories -> control group -> taps -> shim
-//!   release: intent saved as releasing -> shim ended -> taps -> control group -> runtime directory -> files, intent last
-//!            -> ledger
+//!   release: intent saved as releasing -> shim ended -> taps -> control group -> runtime directory
+//!            -> files, intent last -> ledger
 //! ```
 //!
 //! Either way may end anywhere. [`Host::reconcile`] goes on from the intent; [`Host::start`] removes what none owns.
@@ -110,8 +110,9 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Takes over what an earlier run left: rebuilds the ledger, removes what no intent owns, finishes releases, and adopts
-    /// or starts the shims of all other machines. A machine for which that fails is tried again by [`Host::reconcile`].
+    /// Takes over what an earlier run left: rebuilds the ledger, removes what no intent owns, finishes releases, and
+    /// adopts or starts the shims of all other machines. A machine for which that fails is tried again by
+    /// [`Host::reconcile`].
     pub(crate) async fn start(settings: Settings, world: World) -> Result<Self, StartError> {
         let loaded = world.records.load().await.map_err(StartError::Load)?;
         let ledger = rebuild(&settings, &loaded)?;
@@ -175,7 +176,8 @@ impl Host {
             Standing::Active => self.make_ready(&intent).await,
         };
         if let Err(error) = result {
-            warn!(machine = %id, name = %intent.spec.name, error = chain(&error), "a machine is not as it should be yet");
+            let (name, error) = (&intent.spec.name, chain(&error));
+            warn!(machine = %id, name, error, "a machine is not as it should be yet");
         }
     }
 
@@ -260,7 +262,8 @@ impl Host {
         Ok(())
     }
 
-    /// Removes what carries this host's names and belongs to no intent. Failures are logged; the next start tries again.
+    /// Removes what carries this host's names and belongs to no intent. Failures are logged; the next start tries
+    /// again.
     async fn sweep(&self, orphans: &[MachineId]) {
         let World { records, devices, shims } = &self.world;
         let found = match devices.found().await {

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! CPU, memory, slots and addresses are reserved together. Memory is never given twice; reserved CPU is not either (how
-//! many virtual CPUs share it is the kernel's business). A restored machine is held even when the host has become smaller
-//! than what it holds; only new machines are then refused.
+//! many virtual CPUs share it is the kernel's business). A restored machine is held even when the host has become
+//! smaller than what it holds; only new machines are then refused.
 
 use crate::{Capacity, addresses::AddressPool, naming::MAX_INTERFACES};
 use ipnet::Ipv4Net;

@@ -16,8 +16,8 @@
 //! * one task reports to the manager and keeps the host's credentials fresh (`manager`); the newest enrolment is in a
 //!   watch channel that the socket's tasks read. Without the manager everything else goes on.
 //!
-//! [`run`] is the agent; [`tear_down`] takes from the host what the agent made, and leaves the records, so that the next
-//! [`run`] brings the machines back.
+//! [`run`] is the agent; [`tear_down`] takes from the host what the agent made, and leaves the records, so that the
+//! next [`run`] brings the machines back.
 //!
 //! Start reading at `host`, then `ledger`. The traits between logic and world are in `effects`.
 #![deny(unsafe_code)]

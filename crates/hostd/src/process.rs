@@ -1,5 +1,5 @@
-//! Processes that may not be our children: finding the shim of a machine, waiting for its end, and starting it so that it
-//! outlives us.
+//! Processes that may not be our children: finding the shim of a machine, waiting for its end, and starting it so that
+//! it outlives us.
 #![allow(unsafe_code)]
 
 use orrery_wire::machine::ShimPid;
@@ -28,7 +28,8 @@ impl Process {
         if !is_it(pid) {
             return None;
         }
-        // SAFETY: the descriptor is owned by the value that is registered: it stays the same and open until that is dropped.
+        // SAFETY: the descriptor is owned by the value that is registered: it stays the same and open until that is
+        // dropped.
         let handle = unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) }.ok()?;
         Some(Self { pid: raw, handle })
     }
@@ -57,8 +58,8 @@ pub(crate) fn start_time(pid: u32) -> Option<u64> {
     after_name.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
-/// Whether the process was started with `--config` and this file, as shims are, and not just with the file, as an editor
-/// might be. A process that has ended has no arguments.
+/// Whether the process was started with `--config` and this file, as shims are, and not just with the file, as an
+/// editor might be. A process that has ended has no arguments.
 fn is_shim_of(pid: u32, config: &Path) -> bool {
     let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
     let arguments: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
@@ -83,8 +84,8 @@ pub(crate) fn shim_by_file(pid_file: &Path, config: &Path) -> Option<Process> {
     Process::open(record.pid, |pid| start_time(pid) == Some(record.start_time) && is_shim_of(pid, config))
 }
 
-/// Starts a shim in a session of its own, so that no signal to ours reaches it, with its output appended to `log`. It goes
-/// on when we end; while we live, the runtime reaps it.
+/// Starts a shim in a session of its own, so that no signal to ours reaches it, with its output appended to `log`. It
+/// goes on when we end; while we live, the runtime reaps it.
 pub(crate) fn spawn_shim(command: &[String], config: &Path, log: &Path) -> io::Result<u32> {
     let (program, arguments) = command
         .split_first()
@@ -94,7 +95,8 @@ pub(crate) fn spawn_shim(command: &[String], config: &Path, log: &Path) -> io::R
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).arg("--config").arg(config).current_dir("/");
     command.stdin(Stdio::null()).stdout(output).stderr(errors).kill_on_drop(false);
-    // SAFETY: between fork and exec only the system call setsid is made, which is async-signal-safe and allocates nothing.
+    // SAFETY: between fork and exec only the system call setsid is made, which is async-signal-safe and allocates
+    // nothing.
     unsafe {
         command.pre_exec(|| {
             nix::unistd::setsid()?;

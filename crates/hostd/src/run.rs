@@ -141,8 +141,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     Ok(())
 }
 
-/// Powers off all machines and removes what the host agent made on the host, but neither the machines' records nor their
-/// files: the next [`run`] makes their taps and groups again and starts their shims. The agent must have ended.
+/// Powers off all machines and removes what the host agent made on the host, but neither the machines' records nor
+/// their files: the next [`run`] makes their taps and groups again and starts their shims. The agent must have ended.
 ///
 /// # Errors
 /// When the agent still runs, or when something could not be removed; everything else is removed all the same.

@@ -1,5 +1,5 @@
-//! The whole agent on the real kernel: sockets, taps, control groups and processes, in a network namespace of the test's own.
-//! Only the shim is a stand-in: this test program itself, started again as [`fake_shim`].
+//! The whole agent on the real kernel: sockets, taps, control groups and processes, in a network namespace of the
+//! test's own. Only the shim is a stand-in: this test program itself, started again as [`fake_shim`].
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, reason = "a test fails by panicking")]
 
 use orrery_api::names::{HostName, InstanceName};

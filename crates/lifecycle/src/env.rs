@@ -98,7 +98,7 @@ pub fn resolve(
             Some(values) => {
                 own.extend(values.iter().map(|(key, value)| {
                     (format!("{}{key}", from.prefix.as_deref().unwrap_or_default()), value.clone())
-                }))
+                }));
             }
             None if optional == Some(true) => {}
             None => return Err(EnvError::SourceMissing(source.describe())),
@@ -261,7 +261,7 @@ mod tests {
         }
     }
 
-    fn resolved(container: Value) -> Result<BTreeMap<String, String>, EnvError> {
+    fn resolved(container: &Value) -> Result<BTreeMap<String, String>, EnvError> {
         let pod = test_pod(&json!({
             "metadata": { "labels": { "app": "web" }, "annotations": { "note": "n" } },
             "spec": { "containers": [container] }
@@ -275,8 +275,8 @@ mod tests {
         resolve(&pod, &pod.containers[0], &["PATH=/bin".into(), "A=image".into()], &known, &addresses)
     }
 
-    fn with_env(env: Value) -> Result<BTreeMap<String, String>, EnvError> {
-        resolved(json!({ "name": "a", "image": "i", "env": env, "resources": { "limits": { "memory": "64Mi" } } }))
+    fn with_env(env: &Value) -> Result<BTreeMap<String, String>, EnvError> {
+        resolved(&json!({ "name": "a", "image": "i", "env": env, "resources": { "limits": { "memory": "64Mi" } } }))
     }
 
     #[test]
@@ -300,17 +300,17 @@ mod tests {
         for (source, expected) in table {
             let mut variable = json!({ "name": "X" });
             variable.as_object_mut().unwrap().extend(source.as_object().unwrap().clone());
-            assert_eq!(with_env(json!([variable])).unwrap()["X"], expected, "{variable}");
+            assert_eq!(with_env(&json!([variable])).unwrap()["X"], expected, "{variable}");
         }
     }
 
     #[test]
     fn later_variables_win_and_may_refer_to_earlier_ones_of_the_pod() {
-        let env = with_env(json!([{ "name": "A", "value": "1" }, { "name": "B", "value": "$(A)-$(PATH)" }])).unwrap();
+        let env = with_env(&json!([{ "name": "A", "value": "1" }, { "name": "B", "value": "$(A)-$(PATH)" }])).unwrap();
         assert_eq!((env["A"].as_str(), env["B"].as_str(), env["PATH"].as_str()), ("1", "1-$(PATH)", "/bin"));
         let container =
             json!({ "name": "a", "image": "i", "envFrom": [{ "prefix": "P_", "configMapRef": { "name": "c" } }] });
-        assert_eq!(resolved(container).unwrap()["P_k"], "from-map");
+        assert_eq!(resolved(&container).unwrap()["P_k"], "from-map");
     }
 
     #[test]
@@ -323,10 +323,10 @@ mod tests {
             json!([{ "name": "X", "valueFrom": {
             "secretKeyRef": { "name": "none", "key": "k", "optional": optional } } }])
         };
-        assert_eq!(with_env(key(false)).unwrap_err().to_string(), "couldn't find key none in configmap \"c\"");
-        assert_eq!(with_env(map(false)).unwrap_err().to_string(), "secret \"none\" not found");
-        assert!(!with_env(key(true)).unwrap().contains_key("X"));
-        assert!(!with_env(map(true)).unwrap().contains_key("X"));
+        assert_eq!(with_env(&key(false)).unwrap_err().to_string(), "couldn't find key none in configmap \"c\"");
+        assert_eq!(with_env(&map(false)).unwrap_err().to_string(), "secret \"none\" not found");
+        assert!(!with_env(&key(true)).unwrap().contains_key("X"));
+        assert!(!with_env(&map(true)).unwrap().contains_key("X"));
     }
 
     proptest! {

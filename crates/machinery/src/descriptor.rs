@@ -38,7 +38,9 @@ pub struct ResourceDescriptor {
     pub prepare_create: fn(&mut Value),
     /// Whether an update that differs in more than metadata and status counts up `metadata.generation`.
     pub counts_generation: bool,
-    /// Columns of a table beyond `Name`, `Namespace` being the client's and `Age` being added last.
+    /// Columns of a table beyond `Name`, `Namespace` being the client's and `Age` being added last, before those that
+    /// only `-o wide` shows. With a column called `Name` among them, they are the whole table
+    /// ([`crate::table::NAME`], [`crate::table::AGE`]).
     pub columns: &'static [Column],
     /// Fields that a field selector may name beyond `metadata.name` and `metadata.namespace`.
     pub selectable_fields: &'static [SelectableField],

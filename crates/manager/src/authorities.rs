@@ -13,6 +13,8 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 /// The group of administrators.
 pub const ADMINISTRATORS: &str = "system:masters";
+/// The group of Supervisors, which may create placement reviews and do nothing else.
+pub const SUPERVISORS: &str = "system:supervisors";
 /// The group of hosts.
 pub const HOSTS: &str = "system:hosts";
 /// A host's user name is this and its name.

@@ -6,7 +6,7 @@
 //! | path | who | module |
 //! |---|---|---|
 //! | `/apis/inventory.orrery.dev/...` | administrators (certificates of the group `system:masters`) | [`descriptors`] |
-//! | `create placementreviews` | schedulers of Supervisors, as above | [`drs`] |
+//! | `create placementreviews` | the same, and Supervisors (certificates of the group `system:supervisors`) | [`drs`] |
 //! | `/hosts/v1/join` | anybody with a one-time token | [`join`] |
 //! | `/hosts/v1/heartbeat`, `/hosts/v1/enrol` | hosts, by certificate | [`join`] |
 //! | `/admin/v1/join-tokens` | administrators | [`admin`] |
@@ -23,6 +23,7 @@
 //! Start reading at [`Manager`].
 #![forbid(unsafe_code)]
 
+mod access;
 mod admin;
 mod authorities;
 mod descriptors;
@@ -33,6 +34,6 @@ mod join;
 mod manager;
 mod monitor;
 
-pub use authorities::{ADMINISTRATORS, HOSTS, Purpose};
+pub use authorities::{ADMINISTRATORS, HOSTS, Purpose, SUPERVISORS};
 pub use join::{EnrolError, NodeEnroller, TokenError};
 pub use manager::{Config, Manager, RunError, StartError, run};

@@ -1,12 +1,13 @@
 //! Putting the manager together.
 
 use crate::{
+    access,
     admin::{self, Admin},
     authorities::{ADMINISTRATORS, Authorities},
     descriptors,
     drs::Runner,
     fleet::Fleet,
-    inventory::{Inventory, chain},
+    inventory::Inventory,
     join::{self, Gate, NodeEnroller, TokenError, Tokens},
     monitor,
 };
@@ -43,6 +44,9 @@ pub enum StartError {
     /// The API server could not be made.
     #[error("cannot make the inventory's API server")]
     ApiServer(#[from] ConfigError),
+    /// The rights of Supervisors could not be written.
+    #[error("the rights of Supervisors could not be written")]
+    Rights(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The address is taken or not ours.
     #[error("cannot listen on {address}; look which process uses the port, or choose another")]
     Listen {
@@ -106,11 +110,12 @@ impl Manager {
                 ExtraRoute { prefix: join::PREFIX, anonymous: true, handler: Arc::new(gate) },
                 ExtraRoute { prefix: admin::PREFIX, anonymous: false, handler: Arc::new(admin) },
             ],
-            ..orrery_apiserver::Config::new(descriptors::all(), store)
+            ..orrery_apiserver::Config::new(descriptors::all().into_iter().chain(access::kinds()).collect(), store)
         })
         .await?;
         let user = User::new("system:manager", [ADMINISTRATORS]);
         let client = kube::Client::new(server.in_process(user), "default");
+        access::grant(&client).await.map_err(|error| StartError::Rights(Box::new(error)))?;
         inventory.connect(client.clone());
         let listen = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
@@ -138,7 +143,8 @@ impl Manager {
         self.authorities.serving_ca_pem()
     }
 
-    /// Credentials of a client. Only members of [`ADMINISTRATORS`] may use the inventory.
+    /// Credentials of a client. Members of [`ADMINISTRATORS`] may do anything; those of
+    /// [`SUPERVISORS`](crate::SUPERVISORS) may create placement reviews.
     ///
     /// # Errors
     /// When a name makes no certificate.
@@ -175,8 +181,5 @@ impl Manager {
 /// When it cannot start or serve.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
     let manager = Manager::start(config).await?;
-    manager.serve(shutdown).await.map_err(|error| {
-        tracing::error!(error = chain(&error), "the manager ended");
-        RunError::Serve(error)
-    })
+    Ok(manager.serve(shutdown).await?)
 }

@@ -88,6 +88,24 @@ async fn the_inventory_is_kept_and_refuses_what_makes_no_sense() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_supervisor_may_ask_drs_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = Running::start(directory.path()).await;
+    manager.create("supervisors", "Supervisor", "supervisor-1", json!({"cluster": "one"})).await.unwrap();
+    let answer: Value = manager.supervisor.post(REVIEWS, &review(&[("a", 1, &[])])).await.unwrap();
+    assert_eq!(hosts(&answer), [None]);
+    for path in ["hosts", "supervisors", "tasks"] {
+        let path = format!("/apis/inventory.orrery.dev/v1alpha1/{path}");
+        assert_eq!(refusal(manager.supervisor.get_text(&path).await).0, 403, "{path}");
+    }
+    let asked = json!({"cluster": "one", "ttlSeconds": 60});
+    assert_eq!(refusal::<Value>(manager.supervisor.post("/admin/v1/join-tokens", &asked).await).0, 403);
+    manager.stop().await;
+    // The rights are renewed when they are there already.
+    Running::start(directory.path()).await.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_monitor_counts_the_hosts_of_a_cluster() {
     let directory = tempfile::tempdir().unwrap();
     let manager = Running::start(directory.path()).await;

@@ -1,17 +1,17 @@
 //! The network devices of a host: bridges, taps and the routes that guard them.
 //!
-//! [`Network`] speaks netlink to the kernel's network namespace that the calling thread is in. Every operation says what
-//! shall be, does what is missing, and may be repeated: a bridge that is there is left as it is, a device that is gone is
-//! deleted. Nothing is remembered between calls; the kernel is the only state.
+//! [`Network`] speaks netlink to the kernel's network namespace that the calling thread is in. Every operation says
+//! what shall be, does what is missing, and may be repeated: a bridge that is there is left as it is, a device that is
+//! gone is deleted. Nothing is remembered between calls; the kernel is the only state.
 //!
 //! What it makes:
 //!
-//! * a **bridge** with one address, the gateway of the machines behind it. Its hardware address is fixed, so that it does
-//!   not follow the ports that come and go, and it takes no part in IPv6;
-//! * **taps**, persistent, owned by the user id that the machine's QEMU runs as, plugged into a bridge. Whoever has that
-//!   user id (or `CAP_NET_ADMIN`) may open the tap by its name, as far as it may open `/dev/net/tun` at all;
-//! * an **unreachable route** for a private range, worse than the bridge's own route: while the bridge is away, packets for
-//!   its machines end here instead of leaving by the default route.
+//! * a **bridge** with one address, the gateway of the machines behind it. Its hardware address is fixed, so that it
+//!   does not follow the ports that come and go, and it takes no part in IPv6;
+//! * **taps**, persistent, owned by the user id that the machine's QEMU runs as, plugged into a bridge. Whoever has
+//!   that user id (or `CAP_NET_ADMIN`) may open the tap by its name, as far as it may open `/dev/net/tun` at all;
+//! * an **unreachable route** for a private range, worse than the bridge's own route: while the bridge is away, packets
+//!   for its machines end here instead of leaving by the default route.
 //!
 //! What it is not: it forwards nothing, translates no addresses and filters nothing; and it knows no machines.
 //!

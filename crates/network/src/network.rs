@@ -14,8 +14,8 @@ use rtnetlink::{
 use std::{collections::HashMap, net::IpAddr};
 use tokio::task::AbortHandle;
 
-/// The hardware address of every bridge: the machines' gateway looks the same on each host, and does not change when the
-/// first port is plugged or pulled. Locally administered.
+/// The hardware address of every bridge: the machines' gateway looks the same on each host, and does not change when
+/// the first port is plugged or pulled. Locally administered.
 const GATEWAY_MAC: [u8; 6] = [0x02, 0x6f, 0x72, 0x00, 0x00, 0x01];
 
 /// A tap as it shall be.
@@ -84,7 +84,8 @@ impl Link {
 }
 
 impl Network {
-    /// Connects to the kernel. Must be called inside a tokio runtime; the network namespace is that of the calling thread.
+    /// Connects to the kernel. Must be called inside a tokio runtime; the network namespace is that of the calling
+    /// thread.
     ///
     /// # Errors
     /// When no netlink socket can be opened.
@@ -94,8 +95,8 @@ impl Network {
     }
 
     /// Sees to it that `name` is a bridge with exactly the address that machines use as their gateway, and up. An
-    /// unreachable route for the address's network is there before the address is; that of an address which the bridge had
-    /// before goes with it.
+    /// unreachable route for the address's network is there before the address is; that of an address which the bridge
+    /// had before goes with it.
     ///
     /// # Errors
     /// When the name belongs to another kind of device, or the kernel refuses.

@@ -99,7 +99,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn overlap_agrees_with_a_common_address(a in any::<u32>(), b in any::<u32>(), la in 20u8..=32, lb in 20u8..=32) {
+        fn overlap_agrees_with_a_common_address(
+            a in any::<u32>(), b in any::<u32>(), la in 20u8..=32, lb in 20u8..=32,
+        ) {
             // Few high bits, so that networks meet often.
             let one = Ipv4Net::new(Ipv4Addr::from(a & 0x3fff), la).unwrap();
             let other = Ipv4Net::new(Ipv4Addr::from(b & 0x3fff), lb).unwrap();

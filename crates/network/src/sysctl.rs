@@ -1,5 +1,5 @@
-//! Kernel settings of one device. `/proc/sys/net` shows the network namespace of the thread that reads it, so these files
-//! are written by the calling thread itself; each takes microseconds.
+//! Kernel settings of one device. `/proc/sys/net` shows the network namespace of the thread that reads it, so these
+//! files are written by the calling thread itself; each takes microseconds.
 
 use crate::{InterfaceName, NetworkError};
 use std::{fs, io, path::PathBuf};

@@ -4,8 +4,8 @@
 use orrery_network::{InterfaceName, Ipv4Net, Network, NetworkError, TapSpec};
 use std::process::Command;
 
-/// Runs `test` on a thread of its own in a new network namespace, which goes with the thread. Where that is not allowed,
-/// says so and returns.
+/// Runs `test` on a thread of its own in a new network namespace, which goes with the thread. Where that is not
+/// allowed, says so and returns.
 fn in_new_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let thread = std::thread::spawn(move || {
         if let Err(error) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {

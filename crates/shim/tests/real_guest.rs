@@ -6,18 +6,19 @@
 
 mod harness;
 
-use harness::{Client, Shim, Watch, container, exec, process, start, with_stdin};
+use harness::{Client, Shim, Watch, container, exec, process, start, with_stdin, within};
 use orrery_images::guest_boot::{GuestBoot, KernelSource, prepare};
 use orrery_vmm::Qemu;
 use orrery_wire::{
-    guest::reason as guest_reason,
-    host::DiskSpec,
+    guest::{GuestInterface, reason as guest_reason},
+    host::{AssignedInterface, DiskSpec},
     shim::{MachinePhase, ShimRequest, StreamKind, TerminalSize},
 };
 use std::{
     os::unix::fs::{MetadataExt, symlink},
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
@@ -37,7 +38,7 @@ fn guest_boot() -> Result<GuestBoot, String> {
     let init = std::env::var_os("ORRERY_CRX_INIT").map_or_else(|| build_init(scratch), |path| Ok(path.into()))?;
     let kernel = std::env::var_os("ORRERY_KERNEL_PACKAGE")
         .map_or(KernelSource::AptCloud, |package| KernelSource::Package(package.into()));
-    prepare(&scratch.join("guest-boot"), &kernel, &init).map_err(|error| format!("{error}: {:?}", error))
+    prepare(&scratch.join("guest-boot"), &kernel, &init).map_err(|error| format!("{error}: {error:?}"))
 }
 
 fn build_init(scratch: &Path) -> Result<PathBuf, String> {
@@ -57,7 +58,7 @@ fn image(directory: &Path) -> PathBuf {
     std::fs::create_dir(tree.join("etc")).unwrap();
     std::fs::write(tree.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nguest:x:1234:1234::/:/bin/sh\n").unwrap();
     std::fs::copy(BUSYBOX, tree.join("bin/busybox")).unwrap();
-    for applet in ["sh", "cat", "echo", "sleep", "id", "stty", "head", "hostname"] {
+    for applet in ["sh", "cat", "echo", "sleep", "id", "stty", "head", "hostname", "ip"] {
         symlink("busybox", tree.join("bin").join(applet)).unwrap();
     }
     let image = directory.join("image.erofs");
@@ -66,7 +67,7 @@ fn image(directory: &Path) -> PathBuf {
     image
 }
 
-async fn shim() -> Option<Shim> {
+async fn shim(more: impl FnOnce(&mut orrery_shim::Config)) -> Option<Shim> {
     let boot = match tokio::task::spawn_blocking(guest_boot).await.unwrap() {
         Ok(boot) => boot,
         Err(why) => {
@@ -79,6 +80,7 @@ async fn shim() -> Option<Shim> {
         config.machine.disks.push(DiskSpec { path, serial: "image-1".into(), read_only: true });
         config.kernel = boot.kernel;
         config.initrd = boot.initrd;
+        more(config);
     };
     Some(Shim::start_with(Qemu::new(QEMU.into()), change).await)
 }
@@ -93,7 +95,7 @@ async fn powered_on(shim: &Shim) -> Client {
 
 #[tokio::test]
 async fn a_container_runs_is_logged_and_ends_and_its_machine_can_die_and_boot_again() {
-    let Some(mut shim) = shim().await else { return };
+    let Some(mut shim) = shim(|_| {}).await else { return };
     let mut client = powered_on(&shim).await;
     let mut watch = Watch::start(shim.client().await).await;
 
@@ -124,7 +126,79 @@ async fn a_container_runs_is_logged_and_ends_and_its_machine_can_die_and_boot_ag
     client.done(ShimRequest::PowerOff { grace_seconds: 30 }).await;
     let end = client.status().await.last_end.unwrap();
     assert!(end.requested && end.message.contains("guest-shutdown"), "{end:?}");
+
+    // A machine never outlives its shim, however that ends.
+    let mut client = powered_on(&shim).await;
+    let pid = client.status().await.qemu_pid.unwrap();
+    shim.crash().await;
+    within("QEMU to die with its shim", async {
+        while runs(pid) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    shim.restart(Qemu::new(QEMU.into())).await;
+    let status = shim.client().await.status().await;
+    assert_eq!((status.phase, status.boot), (MachinePhase::Off, 3));
     shim.stop().await.unwrap();
+}
+
+fn ip(arguments: &[&str]) -> bool {
+    Command::new("ip").args(arguments).status().is_ok_and(|status| status.success())
+}
+
+/// A tap device, removed at the end.
+struct Tap(&'static str);
+
+impl Tap {
+    fn make(name: &'static str) -> Option<Self> {
+        ip(&["tuntap", "add", name, "mode", "tap"]).then_some(Self(name))
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        ip(&["link", "del", self.0]);
+    }
+}
+
+/// Whether a process is there and not merely waiting to be collected.
+fn runs(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[tokio::test]
+async fn a_network_interface_gets_its_address() {
+    const TAP: &str = "orrshimtest0";
+    let interface = AssignedInterface {
+        mac: "52:54:00:12:34:56".into(),
+        address: "192.0.2.7/24".into(),
+        gateway: "192.0.2.1".into(),
+        mtu: 1400,
+        tap: TAP.into(),
+    };
+    let Some(shim) = shim(|config| config.admission.interfaces.push(interface.clone())).await else { return };
+    // It is plugged into nothing and stays down: no packet goes anywhere.
+    let Some(_tap) = Tap::make(TAP) else {
+        println!("skipped: no tap device can be made here");
+        return;
+    };
+    let mut identity = harness::identity();
+    identity.interfaces.push(GuestInterface {
+        mac: interface.mac,
+        address: interface.address,
+        gateway: Some(interface.gateway),
+        mtu: interface.mtu,
+    });
+    let mut client = shim.client().await;
+    client.done(ShimRequest::PowerOn { identity: Box::new(identity) }).await;
+    client.done(start("web", 0, process(&["sleep", "1000"]))).await;
+    let (stdout, _, _) = shim.client().await.stream(exec("web", process(&["ip", "addr"]))).await.finish().await;
+    let text = String::from_utf8_lossy(&stdout).into_owned();
+    for expected in ["52:54:00:12:34:56", "192.0.2.7/24", "mtu 1400"] {
+        assert!(text.contains(expected), "no {expected} in {text}");
+    }
+    client.done(ShimRequest::PowerOff { grace_seconds: 30 }).await;
 }
 
 /// Execs with input, with much output, as another user and with a terminal.

@@ -22,6 +22,8 @@
 //! Start reading at `pods/worker.rs`.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod api_fake;
 mod config;
 mod host;
 mod images;

@@ -178,12 +178,18 @@ pub enum LaunchError {
     /// Sockets towards QEMU cannot be made.
     #[error("cannot make the sockets between QEMU and its parent")]
     Sockets(#[source] io::Error),
-    /// The program cannot be started.
-    #[error("cannot start {program}; install it with `apt-get install qemu-system-x86`")]
+    /// The program is not there.
+    #[error("{program} is missing; install it with `apt-get install qemu-system-x86`")]
+    Missing {
+        /// QEMU's program.
+        program: PathBuf,
+    },
+    /// The program cannot be started, put into its control groups or given its user.
+    #[error("cannot start {program} as its own user in its control groups")]
     Spawn {
         /// QEMU's program.
         program: PathBuf,
-        /// What the system said; also when putting it into its control groups or changing its user failed.
+        /// What the system said.
         #[source]
         source: io::Error,
     },

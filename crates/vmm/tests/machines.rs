@@ -3,7 +3,10 @@
 
 use orrery_vmm::{Console, Disk, LaunchError, LaunchSpec, Machine, Nic, Qemu, Simulated};
 use orrery_wire::machine::Acceleration;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 use tokio::io::AsyncReadExt;
 
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
@@ -147,11 +150,14 @@ async fn a_program_that_is_missing_is_reported_with_the_command_that_installs_it
 }
 
 #[tokio::test]
-async fn qemu_runs_as_its_own_user_without_privileges_or_stray_descriptors() {
+async fn qemu_runs_as_its_own_user_in_its_group_without_privileges_or_stray_descriptors() {
     if !is_root() {
         println!("skipped: only root can change the user");
         return;
     }
+    let stray = std::fs::File::open("/dev/null").unwrap();
+    inheritable(&stray);
+    let group = ControlGroup::make();
     for bench in benches().into_iter().skip(1) {
         let mut spec = bench.spec(IDLE);
         // Readable for everybody, in a directory that is not.
@@ -159,6 +165,7 @@ async fn qemu_runs_as_its_own_user_without_privileges_or_stray_descriptors() {
             make_readable(&bench.directory.path().join(file));
         }
         spec.credentials = Some(orrery_vmm::Credentials { uid: 64_123, gid: 64_124 });
+        spec.cgroups.extend(group.iter().map(|group| group.0.clone()));
         let running = bench.machine.launch(spec).await.unwrap();
         let pid = running.guest.pid().unwrap();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -172,9 +179,94 @@ async fn qemu_runs_as_its_own_user_without_privileges_or_stray_descriptors() {
             assert!(status.contains(expected), "no {expected:?} in {status}");
         }
         assert!(status.lines().any(|line| line.trim_end() == "Groups:"), "{status}");
+        match &group {
+            Some(group) => assert_eq!(group.members(), [pid]),
+            None => println!("skipped the control group: none can be made here"),
+        }
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let targets: Vec<PathBuf> = open.map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap()).collect();
+        // Standard input and output are the only ones that are meant to be this.
+        assert_eq!(
+            targets.iter().filter(|target| target.as_path() == Path::new("/dev/null")).count(),
+            2,
+            "{targets:?}"
+        );
         running.guest.kill();
         running.guest.wait().await;
     }
+}
+
+#[tokio::test]
+async fn a_nic_is_attached_to_its_tap_until_qemu_ends() {
+    const TAP: &str = "orrvmmtest0";
+    let Some(_tap) = Tap::make(TAP) else {
+        println!("skipped: no tap device can be made here");
+        return;
+    };
+    // Attached, a tap has a carrier; its own value cannot be read while it is down.
+    assert!(ip(&["link", "set", TAP, "up"]));
+    let carrier = || std::fs::read_to_string(format!("/sys/class/net/{TAP}/carrier")).unwrap().trim() == "1";
+    for bench in benches().into_iter().skip(1) {
+        let mut spec = bench.spec(IDLE);
+        spec.nics.push(Nic { tap: TAP.into(), mac: "52:54:00:00:00:01".into() });
+        assert!(!carrier());
+        let running = bench.machine.launch(spec.clone()).await.unwrap();
+        assert!(carrier());
+        let error = bench.machine.launch(spec).await.err().unwrap();
+        assert!(matches!(&error, LaunchError::OpenTap { .. }), "{error}");
+        running.guest.kill();
+        running.guest.wait().await;
+        assert!(!carrier());
+    }
+}
+
+fn ip(arguments: &[&str]) -> bool {
+    Command::new("ip").args(arguments).status().is_ok_and(|status| status.success())
+}
+
+/// A tap device, removed at the end.
+struct Tap(&'static str);
+
+impl Tap {
+    fn make(name: &'static str) -> Option<Self> {
+        (is_root() && ip(&["tuntap", "add", name, "mode", "tap"])).then_some(Self(name))
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        ip(&["link", "del", self.0]);
+    }
+}
+
+/// A control group of its own, removed at the end.
+struct ControlGroup(PathBuf);
+
+impl ControlGroup {
+    fn make() -> Option<Self> {
+        let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids", "/sys/fs/cgroup"];
+        let root = roots.into_iter().map(Path::new).find(|root| root.join("cgroup.procs").exists())?;
+        let group = root.join(format!("orrery-vmm-test-{}", std::process::id()));
+        std::fs::create_dir(&group).ok().map(|()| Self(group))
+    }
+
+    fn members(&self) -> Vec<u32> {
+        let text = std::fs::read_to_string(self.0.join("cgroup.procs")).unwrap();
+        text.lines().map(|line| line.parse().unwrap()).collect()
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// Makes a descriptor one that children inherit, as a careless library might.
+fn inheritable(file: &std::fs::File) {
+    use std::os::fd::AsRawFd;
+    // SAFETY: the descriptor is open; only its own flag is changed.
+    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFD, 0) }, 0);
 }
 
 fn is_root() -> bool {

@@ -30,3 +30,16 @@ fn run(root: &Path, check: &'static str, arguments: &[&str], fix: &str) -> Verdi
     let problem = Problem { what: shown.join("\n    "), fix: fix.to_owned() };
     Verdict::new(check, format!("`{command}` is not content"), vec![problem])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_fails_is_shown_with_what_it_said() {
+        let root = crate::root();
+        assert!(run(&root, "fmt", &["--version"], "").is_good());
+        let bad = run(&root, "fmt", &["no-such-subcommand-of-cargo"], "do it");
+        assert!(bad.problems[0].what.contains("no-such-subcommand-of-cargo"), "{bad}");
+    }
+}

@@ -103,14 +103,14 @@ async fn connection(
         },
     };
     let caller = Caller { user, upgrades: true };
-    let receive = server.limits.receive_timeout;
+    let (receive, idle) = (server.limits.receive_timeout, server.limits.idle_timeout);
     let service = service_fn(move |request: Request<Incoming>| {
         let request = request.map(|body| body.map_err(boxed).boxed_unsync());
         let handled = dispatch::handle(Arc::clone(&server), caller.clone(), request);
         async move { Ok::<_, Infallible>(handled.await) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(receive);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle);
     builder
         .http2()
         .timer(TokioTimer::new())

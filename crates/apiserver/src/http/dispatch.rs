@@ -22,6 +22,8 @@ const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 const HEALTH: &[&str] = &["/healthz", "/livez", "/readyz"];
 /// Sub-resources whose answer is a stream.
 const STREAMS: &[&str] = &["log", "exec", "attach", "portforward"];
+/// Those of them that do more than read.
+const INTERACTIVE: &[&str] = &["exec", "attach", "portforward"];
 
 /// Who calls, and over what.
 #[derive(Clone)]
@@ -186,6 +188,11 @@ async fn route(server: &Arc<ApiServer>, caller: Caller, request: Incoming) -> Re
     asked.field_selector = request.query.get("fieldSelector").to_owned();
     let _slot = if request.long { None } else { Some(slot(server, verb.writes())?) };
     server.authorizer.require(&asked).await?;
+    if verb == Verb::Get && INTERACTIVE.contains(&resource.subresource.as_str()) {
+        // A WebSocket begins as GET, but whoever may only read may not run commands.
+        asked.verb = Verb::Create.as_str().to_owned();
+        server.authorizer.require(&asked).await?;
+    }
     let request = ResourceRequest {
         user,
         verb,

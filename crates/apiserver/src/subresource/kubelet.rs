@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use orrery_identity::{IdentityError, tls};
 use orrery_machinery::status::ApiError;
 use rustls::pki_types::ServerName;
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -99,6 +99,3 @@ pub(super) async fn refusal(response: Response<Incoming>) -> ApiError {
         _ => ApiError::internal(why),
     }
 }
-
-/// Shared with the tasks that relay.
-pub(super) type Shared = Arc<crate::server::ApiServer>;

@@ -51,7 +51,7 @@ pub(crate) async fn serve(
     match (request.path.subresource.as_str(), request.verb) {
         ("binding", Verb::Create) if pods => binding::bind(server, resource, request).await,
         ("log", Verb::Get) if pods => stream::logs(server, resource, request).await,
-        ("exec" | "attach", Verb::Get | Verb::Create) if pods => upgrade::relay(server, resource, request).await,
+        ("exec" | "attach", Verb::Get | Verb::Create) if pods => upgrade::relay(server, request).await,
         ("portforward", Verb::Get | Verb::Create) if pods => Err(ApiError {
             code: 501,
             reason: "NotImplemented",

@@ -1,9 +1,6 @@
 //! `pods/exec` and `pods/attach`: a WebSocket, relayed to the kubelet byte by byte after both sides have agreed to it.
 
-use super::{
-    container,
-    kubelet::{self, Shared},
-};
+use super::{container, kubelet};
 use crate::{
     http::{ResponseBody, body, dispatch::ResourceRequest},
     server::ApiServer,
@@ -11,13 +8,12 @@ use crate::{
 use ::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use orrery_machinery::{descriptor::ResourceDescriptor, status::ApiError};
+use orrery_machinery::status::ApiError;
 use std::sync::Arc;
 
 /// Agrees on a WebSocket with the kubelet and then with the client, and relays until either side is done.
 pub(super) async fn relay(
     server: &Arc<ApiServer>,
-    _resource: &ResourceDescriptor,
     mut request: ResourceRequest,
 ) -> Result<Response<ResponseBody>, ApiError> {
     let kubelets = kubelet::required(server.kubelets.as_ref())?;
@@ -47,7 +43,7 @@ pub(super) async fn relay(
 }
 
 /// Relays until one side closes, fails, or the server stops.
-async fn run(server: Shared, client: OnUpgrade, upstream: OnUpgrade) {
+async fn run(server: Arc<ApiServer>, client: OnUpgrade, upstream: OnUpgrade) {
     let both = async {
         let (client, upstream) = futures::try_join!(client, upstream).map_err(std::io::Error::other)?;
         tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(upstream)).await
@@ -77,11 +73,9 @@ fn check_upgrade(headers: &HeaderMap, upgrades: bool) -> Result<(), ApiError> {
     } else {
         "you must request an upgrade"
     };
-    let mut error = ApiError::bad_request(format!(
+    Err(ApiError::bad_request(format!(
         "{what}: use a client that streams over WebSocket, such as kubectl 1.31 or later"
-    ));
-    error.code = 400;
-    Err(error)
+    )))
 }
 
 fn is_passed(header: &str) -> bool {

@@ -75,6 +75,21 @@ async fn a_user_may_do_what_bindings_say_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn whoever_may_only_read_may_not_run_commands() {
+    let server = Server::start().await;
+    server.namespace("demo").await;
+    let role = json!({"metadata": {"name": "reader"}, "rules": [
+        {"verbs": ["get"], "apiGroups": [""], "resources": ["pods", "pods/exec"]}]});
+    server.post(&format!("{RBAC}/clusterroles"), &role).await.expect(201);
+    bind(&server, "demo", "reader", "bob").await;
+    let bob = user("bob");
+    settled(&server, &bob, "get", "pods", "demo").await;
+    let answer = server.call(&bob, "GET", "/api/v1/namespaces/demo/pods/a/exec?command=ls&stdout=1", None).await;
+    assert_eq!(answer.status, 403);
+    assert!(answer.message().contains("cannot create resource \"pods/exec\""), "{}", answer.message());
+}
+
+#[tokio::test]
 async fn nobody_grants_what_they_do_not_hold() {
     let server = Server::start().await;
     server.namespace("demo").await;

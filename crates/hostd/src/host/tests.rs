@@ -382,7 +382,8 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         4 => (0u8..6).prop_map(Operation::Admit),
         3 => (0u8..6).prop_map(Operation::Release),
-        2 => (0usize..12, prop::sample::select(FAULTS.to_vec())).prop_map(|(step, fault)| Operation::Fault(step, fault)),
+        2 => (0usize..12, prop::sample::select(FAULTS.to_vec()))
+            .prop_map(|(step, fault)| Operation::Fault(step, fault)),
         1 => Just(Operation::Restart),
         1 => Just(Operation::Reconcile),
     ]
@@ -390,7 +391,9 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 proptest! {
     #[test]
-    fn whatever_happened_a_quiet_restart_makes_everything_right(operations in prop::collection::vec(operation(), 1..40)) {
+    fn whatever_happened_a_quiet_restart_makes_everything_right(
+        operations in prop::collection::vec(operation(), 1..40),
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let simulation = Simulation::default();

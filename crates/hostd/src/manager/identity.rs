@@ -1,5 +1,5 @@
-//! What the host knows itself by, on disk under `identity/`: its certificate towards the manager, and the credentials of the
-//! node that it is. Private keys are made here and never leave the host.
+//! What the host knows itself by, on disk under `identity/`: its certificate towards the manager, and the credentials
+//! of the node that it is. Private keys are made here and never leave the host.
 
 use crate::{
     effects::{EffectError, failed},

@@ -1,5 +1,5 @@
-//! The host's report to the manager: joining once, then a heartbeat after each interval, and credentials for the Supervisor
-//! that the host belongs to.
+//! The host's report to the manager: joining once, then a heartbeat after each interval, and credentials for the
+//! Supervisor that the host belongs to.
 //!
 //! ```text
 //!   stranger --token: join--> host --heartbeat: a Supervisor--> enrolled --heartbeat: none, or another--> host

@@ -12,8 +12,8 @@ use rustls::{
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// Accepts a server whose certificate is good for its name and signed by the authority with a known fingerprint, which the
-/// server has to send along.
+/// Accepts a server whose certificate is good for its name and signed by the authority with a known fingerprint, which
+/// the server has to send along.
 #[derive(Debug)]
 struct PinnedAuthority {
     fingerprint: String,

@@ -47,6 +47,7 @@ pub(super) fn is_consistent(list: &[&Value], wanted: &[Value], key: Option<&str>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn list(text: &str) -> Vec<Value> {
@@ -83,6 +84,24 @@ mod tests {
             let (elements, wanted) = (list(elements), list(wanted));
             let elements: Vec<&Value> = elements.iter().collect();
             assert_eq!(is_consistent(&elements, &wanted, Some("name")), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_and_both_orders_hold(
+            server in proptest::sample::subsequence("abcdefgh".chars().collect::<Vec<_>>(), 0..=8).prop_shuffle(),
+            wanted in proptest::sample::subsequence("defghxyz".chars().collect::<Vec<_>>(), 0..=8).prop_shuffle(),
+        ) {
+            let (server, wanted): (String, String) = (server.into_iter().collect(), wanted.into_iter().collect());
+            let added: String = wanted.chars().filter(|c| !server.contains(*c)).collect();
+            let merged = format!("{server}{added}");
+            let ordered = names(&enforce(list(&merged), &list(&wanted), &list(&server), Some("name")));
+            let only = |keep: &dyn Fn(char) -> bool| ordered.chars().filter(|c| keep(*c)).collect::<String>();
+            prop_assert_eq!(ordered.len(), merged.len());
+            prop_assert_eq!(only(&|c| wanted.contains(c)), wanted.clone());
+            let others: String = server.chars().filter(|c| !wanted.contains(*c)).collect();
+            prop_assert_eq!(only(&|c| !wanted.contains(c)), others);
         }
     }
 }

@@ -8,7 +8,7 @@ use orrery_client::{
     json::{JsonClient, RequestError},
 };
 use orrery_identity::{Credentials, new_signing_request};
-use orrery_manager::{ADMINISTRATORS, Config, EnrolError, Manager, NodeEnroller};
+use orrery_manager::{ADMINISTRATORS, Config, EnrolError, Manager, NodeEnroller, SUPERVISORS};
 use orrery_wire::{
     host::Facts,
     join::{EnrolReply, EnrolRequest, Heartbeat, JoinReply, JoinRequest},
@@ -43,6 +43,7 @@ pub(crate) struct Running {
     pub(crate) ca_pem: String,
     pub(crate) admin: JsonClient,
     pub(crate) client: kube::Client,
+    pub(crate) supervisor: JsonClient,
     admin_credentials: Credentials,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
@@ -60,13 +61,15 @@ impl Running {
         let endpoint = format!("https://{}", manager.address());
         let ca_pem = manager.server_ca_pem().to_owned();
         let admin_credentials = manager.issue_client("ada", ADMINISTRATORS, Duration::from_secs(600)).unwrap();
+        let supervisor = manager.issue_client("system:supervisor:s", SUPERVISORS, Duration::from_secs(600)).unwrap();
+        let supervisor = JsonClient::new(&access(&endpoint, &ca_pem, &supervisor), TIMEOUT).unwrap();
         let client = manager.client();
         let shutdown = CancellationToken::new();
         let until = shutdown.clone();
         let task = tokio::spawn(async move { manager.serve(until).await.unwrap() });
         let access = access(&endpoint, &ca_pem, &admin_credentials);
         let admin = JsonClient::new(&access, TIMEOUT).unwrap();
-        Self { endpoint, ca_pem, admin, client, admin_credentials, shutdown, task }
+        Self { endpoint, ca_pem, admin, client, supervisor, admin_credentials, shutdown, task }
     }
 
     pub(crate) async fn stop(self) {

@@ -3,7 +3,7 @@
 use orrery_wire::{
     guest::{ProcessExit, reason},
     hello::{Hello, Welcome},
-    host::{Admission, AssignedInterface, HostReply, HostRequest, MachineSpec, MachineSummary},
+    host::{Admission, AssignedInterface, Facts, HostReply, HostRequest, MachineSpec, MachineSummary},
     message,
     shim::{
         ContainerExit, ContainerStatus, MachineEnd, MachinePhase, MachineStatus, STREAM_HEADER_LENGTH, ShimReply,
@@ -123,8 +123,23 @@ impl FakeHost {
                     .collect(),
             ),
             HostRequest::Enrolment => HostReply::Enrolment(None),
-            HostRequest::Facts => HostReply::Failed { message: "the fake host has no facts".into() },
+            HostRequest::Facts => HostReply::Facts(facts()),
         }
+    }
+}
+
+fn facts() -> Facts {
+    Facts {
+        host: "host-1".into(),
+        cpu_milli: 2000,
+        memory_bytes: 4 << 30,
+        machine_slots: 110,
+        accelerator: "TCG".into(),
+        qemu_version: "7.2.22".into(),
+        kernel_release: "6.1.0".into(),
+        boot_id: "b".into(),
+        management_address: "127.0.0.1".into(),
+        machine_range: "10.244.0.0/24".into(),
     }
 }
 

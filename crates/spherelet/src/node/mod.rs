@@ -2,6 +2,9 @@
 
 mod object;
 
+#[cfg(test)]
+mod tests;
+
 use crate::{config::Config, host::Hostd};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Node;

@@ -220,6 +220,6 @@ async fn deletion_wanted(mut wanted: watch::Receiver<Wanted>) {
     };
     // A closed channel is the end of the session, which ends the worker where it waits.
     if wanted.wait_for(deleted).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -10,6 +10,8 @@ mod status_patch;
 mod worker;
 
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod worker_tests;
 
 pub(crate) use directory::{Directory, Known};

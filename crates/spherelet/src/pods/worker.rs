@@ -110,7 +110,7 @@ impl Worker {
                 Wanted::Gone => return self.release(&ends).await,
                 // What a patch of ours gave back may be newer than what the watch has told so far.
                 Wanted::Pod(pod) if pod.resource_version != self.pod.resource_version => {
-                    self.pod = newer(&self.pod, pod)
+                    self.pod = newer(&self.pod, pod);
                 }
                 Wanted::Pod(_) => {}
             }

@@ -6,6 +6,7 @@ use super::directory::Known;
 use super::events::Events;
 use super::worker::{Wanted, Worker};
 use crate::{
+    api_fake::merge,
     host::{
         Hostd,
         fake::{FakeHost, MISSING, STUBBORN},
@@ -38,22 +39,6 @@ struct FakeApi {
 
 fn view(pod: &Value) -> PodView {
     PodView::project(&serde_json::from_value(pod.clone()).unwrap()).unwrap()
-}
-
-fn merge(into: &mut Value, patch: &Value) {
-    let Value::Object(fields) = patch else {
-        *into = patch.clone();
-        return;
-    };
-    for (key, value) in fields {
-        if value.is_null() {
-            into.as_object_mut().unwrap().remove(key);
-        } else if value.is_object() && into.get(key).is_some_and(Value::is_object) {
-            merge(&mut into[key], value);
-        } else {
-            into[key] = value.clone();
-        }
-    }
 }
 
 impl FakeApi {

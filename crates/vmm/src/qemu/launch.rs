@@ -50,7 +50,10 @@ pub(crate) async fn launch(program: &Path, spec: &LaunchSpec) -> Result<Running,
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     preparation.install(&mut command);
-    let child = command.spawn().map_err(|source| LaunchError::Spawn { program: program.to_owned(), source })?;
+    let child = command.spawn().map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => LaunchError::Missing { program: program.to_owned() },
+        _ => LaunchError::Spawn { program: program.to_owned(), source },
+    })?;
     // Closes our copies of QEMU's descriptors: an end of QEMU then reads as the end of each socket.
     drop(command);
     let process = Process::keep(child);
