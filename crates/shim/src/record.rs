@@ -23,7 +23,10 @@ pub(crate) struct Record {
     version: u32,
     pub(crate) boot: u32,
     pub(crate) booted_at: u64,
-    /// None before the first boot and while one lasts.
+    /// Whether a boot has begun and its end was not noted.
+    #[serde(default)]
+    open: bool,
+    /// How the newest boot that has ended did; none before the first end.
     pub(crate) last_end: Option<MachineEnd>,
     pub(crate) containers: Vec<ContainerStatus>,
 }
@@ -63,7 +66,7 @@ impl Record {
         if record.version != VERSION {
             return Err(RecordError::Version { path, found: record.version });
         }
-        if record.boot > 0 && record.last_end.is_none() {
+        if record.open {
             record.end_boot(now, false, "the machine's shim ended, and the machine with it".into());
         }
         Ok(record)
@@ -83,7 +86,7 @@ impl Record {
     pub(crate) fn begin_boot(&mut self, now: u64) {
         self.boot += 1;
         self.booted_at = now;
-        self.last_end = None;
+        self.open = true;
     }
 
     /// The boot has ended; what still ran has ended with it.
@@ -91,6 +94,7 @@ impl Record {
         for container in self.containers.iter_mut().filter(|container| container.exit.is_none()) {
             container.exit = Some(ended_with_machine(now));
         }
+        self.open = false;
         self.last_end = Some(MachineEnd { at: now, requested, message });
     }
 
