@@ -28,7 +28,7 @@ pub(crate) struct Descriptors {
 pub(crate) fn accelerator(acceleration: Acceleration) -> &'static str {
     match acceleration {
         Acceleration::Kvm => "kvm",
-        Acceleration::Tcg => "tcg,tb-size=64",
+        Acceleration::Tcg => "tcg,tb-size=32",
     }
 }
 
