@@ -47,7 +47,7 @@ pub(super) fn over(seen: &Observation<'_>, memory: &Memory, fate: Fate) -> PodPl
 ///
 /// ```text
 ///   NotAsked --stop signals--> Asked --deadline, some still run--> Killed --2 s, some still run--> Release
-///       +------------------------+--- none runs (any more) ----------+---------------------------> Release
+///       +------------------------+--- none runs (any more), or it is over ---+---------------------> Release
 /// ```
 pub(super) fn deletion(seen: &Observation<'_>, memory: &Memory) -> PodPlan {
     let running = match seen.machine {
@@ -57,7 +57,8 @@ pub(super) fn deletion(seen: &Observation<'_>, memory: &Memory) -> PodPlan {
             MachinePhase::Off | MachinePhase::Booting => Vec::new(),
         },
     };
-    if running.is_empty() {
+    // What was published as over stays over, also when something is left running: its machine goes.
+    if running.is_empty() || is_terminal(seen.previous) {
         return gone(seen, memory);
     }
     let report = report(seen, memory);

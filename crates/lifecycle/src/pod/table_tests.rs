@@ -325,6 +325,8 @@ fn deletion_asks_then_kills_then_gives_the_machine_back() {
     assert_eq!(scene.plan(41).wake_at, Some(at(42)));
     let stuck = scene.plan(42);
     assert_eq!(stuck.actions, [Action::Release, Action::DeletePod]);
+    scene.memory.ending = Ending::NotAsked;
+    assert_eq!(phase(&scene.plan(42)), "Failed", "what was forgotten does not bring a pod back");
     scene.previous.phase = Some("Running".into());
     scene.machine = machine(MachinePhase::Running, 1, vec![container("main", 0, 1, 1, Some((41, 137)))]);
     let plan = scene.plan(42);
