@@ -5,7 +5,7 @@ use crate::instance::Instance;
 use orrery_api::names::{HostName, SupervisorName};
 use orrery_client::{Access, kubeconfig};
 use orrery_identity::{Authority, IdentityError, Profile, Usage};
-use orrery_manager::{ADMINISTRATORS, EnrolError, Manager, NodeEnroller, Purpose};
+use orrery_manager::{EnrolError, Manager, NodeEnroller, Purpose, SUPERVISORS};
 use orrery_supervisor::{
     ControlPlane, EmbeddedControlPlane, Enablement, EnablementConfig, Enroller, WorkloadNamespaces,
     control_plane::{DeployError, RunConfig},
@@ -80,7 +80,7 @@ impl ControlPlane for ControlPlaneBeside {
 
 fn write_access(instance: &Instance, directory: &Path, supervisor: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
     let user = format!("system:supervisor:{supervisor}");
-    let access = manager_access(instance, &user, ADMINISTRATORS, ACCESS_LIFETIME)?;
+    let access = manager_access(instance, &user, SUPERVISORS, ACCESS_LIFETIME)?;
     Ok(kubeconfig::write(&directory.join(ACCESS_FILE), &access, "orrery-manager", None)?)
 }
 
