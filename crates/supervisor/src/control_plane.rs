@@ -1,8 +1,8 @@
 //! The control plane of a Supervisor: how it is asked for, and the process that is it.
 
 use crate::{Authorities, AuthoritiesError, placer::ManagerPlacer};
-use kube::{Api, Client, api::PostParams};
-use orrery_api::{k8s::api::core::v1::Namespace, names::SupervisorName};
+use kube::Client;
+use orrery_api::names::SupervisorName;
 use orrery_apiserver::{
     ApiServer, Config as ApiConfig, ConfigError as ApiConfigError, KubeletAccess, ServeError, User,
 };
@@ -240,7 +240,6 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
 async fn run_controllers(server: Arc<ApiServer>, config: RunConfig, shutdown: CancellationToken) {
     let user = User::new("system:kube-controller-manager", ["system:masters"]);
     let client = Client::new(server.in_process(user), "default");
-    ensure_system_namespaces(&client, &shutdown).await;
     let workloads = orrery_workloads::Config {
         client,
         placer: Arc::new(ManagerPlacer::new(config.manager_kubeconfig)),
@@ -248,27 +247,6 @@ async fn run_controllers(server: Arc<ApiServer>, config: RunConfig, shutdown: Ca
     };
     if let Err(error) = orrery_workloads::run(workloads, shutdown).await {
         tracing::error!(error = &error as &dyn std::error::Error, "the controllers ended");
-    }
-}
-
-/// The namespaces that every cluster has. Tried again until they are there, as nothing works without them.
-async fn ensure_system_namespaces(client: &Client, shutdown: &CancellationToken) {
-    let namespaces: Api<Namespace> = Api::all(client.clone());
-    for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
-        let mut namespace = Namespace::default();
-        namespace.metadata.name = Some(name.to_owned());
-        loop {
-            match namespaces.create(&PostParams::default(), &namespace).await {
-                Ok(_) => break,
-                Err(kube::Error::Api(status)) if status.code == 409 => break,
-                Err(error) => tracing::warn!(name, error = &error as &dyn std::error::Error, "cannot make a namespace"),
-            }
-            tokio::select! {
-                // Cancel-safe: neither arm has begun anything.
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(CONFIG_INTERVAL) => {}
-            }
-        }
     }
 }
 
