@@ -168,9 +168,16 @@ async fn a_pod_that_fits_nowhere_is_told_why_and_bound_once_there_is_room() {
     let cluster = Cluster::start(true).await;
     cluster.node("host-1", "250m").await;
     cluster.pod("hello", "500m").await;
-    let event = cluster.event("hello", "FailedScheduling").await;
+    // Nodes and pods come over two watches: the first attempts may have seen the node half made, or not at all.
     let message = "0/1 nodes are available: 1 Insufficient cpu.";
-    assert_eq!(event.message.as_deref(), Some(message));
+    eventually("the event", || async {
+        let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap().items;
+        let told = |event: &Event| {
+            event.reason.as_deref() == Some("FailedScheduling") && event.message.as_deref() == Some(message)
+        };
+        events.iter().any(told).then_some(())
+    })
+    .await;
     eventually("the condition", || async {
         let status = cluster.api::<Pod>().get("hello").await.unwrap().status?;
         let condition = status.conditions?.into_iter().find(|condition| condition.type_ == "PodScheduled")?;

@@ -1,3 +1,5 @@
+//! The ledger against an oracle, and case by case.
+
 use super::*;
 use orrery_wire::host::{DiskSpec, InterfaceSpec, Owner};
 use proptest::prelude::*;

@@ -8,14 +8,12 @@ use orrery_lifecycle::{
 };
 use orrery_wire::{
     guest::{ContainerSpec, GuestInterface, Identity, ProcessSpec},
-    host::{Admission, DiskSpec, InterfaceSpec, MachineSpec, Owner},
+    host::{Admission, DiskSpec, InterfaceSpec, MachineSpec, Owner, POD_SEGMENT},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The resource pool of pods.
 const POOL: &str = "pods";
-/// The segment of pods.
-const SEGMENT: &str = "pods";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Images by container name.
@@ -53,7 +51,7 @@ pub(super) fn machine_spec(pod: &PodView, images: &Images) -> MachineSpec {
         memory_bytes: size.memory.0,
         overhead_bytes: size.overhead.0,
         disks: disks.into_iter().map(|(serial, path)| DiskSpec { path, serial, read_only: true }).collect(),
-        interfaces: vec![InterfaceSpec { segment: SEGMENT.to_owned(), address: None }],
+        interfaces: vec![InterfaceSpec { segment: POD_SEGMENT.to_owned(), address: None }],
     }
 }
 
