@@ -26,12 +26,15 @@ build: deps
 	@scripts/step "build crx-init" guest/build $(OUT)/crx-init
 
 up: build
+	@command -v kubectl >/dev/null || scripts/step "get kubectl" scripts/get-kubectl "$${ORRERY_STATE:-/var/lib/orrery}/cache/bin"
 	@$(OUT)/orrery up $(UP)
 
 down:
 	@if [ -x $(OUT)/orrery ]; then $(OUT)/orrery down $(DOWN); else orrery down $(DOWN); fi
 
-test: build
+# The tests build the program themselves, with the same profile.
+test: deps
+	@scripts/step "build crx-init" guest/build $(OUT)/crx-init
 	@scripts/test
 
 check: deps

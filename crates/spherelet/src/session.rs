@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 const FIRST_POLL: Duration = Duration::from_millis(500);
-const SLOWEST_POLL: Duration = Duration::from_secs(5);
+const SLOWEST_POLL: Duration = Duration::from_secs(1);
 /// How often hostd is asked whether it has other credentials by now.
 const RENEWAL_POLL: Duration = Duration::from_secs(60);
 /// How long a failed session rests.

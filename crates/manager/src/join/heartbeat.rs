@@ -19,6 +19,8 @@ use tokio::time::Instant;
 
 /// How often hosts are to give a sign of life.
 const INTERVAL_SECONDS: u32 = 5;
+/// The same while a host serves no Supervisor yet, so that an enablement does not wait for it.
+const WAITING_INTERVAL_SECONDS: u32 = 1;
 /// The object is not written for the time of the heartbeat alone more often than this.
 const WRITE_EVERY_SECONDS: i64 = 10;
 
@@ -45,10 +47,9 @@ impl Gate {
         }
         let supervisors = self.inventory.supervisors()?.list(&ListParams::default()).await;
         let supervisors = supervisors.map_err(InventoryError::doing("list Supervisors"))?.items;
-        Ok(HeartbeatReply {
-            supervisor: assignment(&supervisors, &object.spec.cluster),
-            interval_seconds: INTERVAL_SECONDS,
-        })
+        let supervisor = assignment(&supervisors, &object.spec.cluster);
+        let interval_seconds = if supervisor.is_some() { INTERVAL_SECONDS } else { WAITING_INTERVAL_SECONDS };
+        Ok(HeartbeatReply { supervisor, interval_seconds })
     }
 }
 
