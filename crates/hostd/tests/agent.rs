@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[ignore = "it is the stand-in for a shim, started by the other tests"]
 fn fake_shim() {
     let Some(path) = std::env::args().skip_while(|argument| argument != "--config").nth(1) else {
-        println!("skipped: started without --config");
+        orrery_testing::skipped("started without --config");
         return;
     };
     let config: ShimConfig = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -94,14 +94,14 @@ fn serve_fake(mut stream: std::os::unix::net::UnixStream) {
 fn in_new_namespace<F: Future<Output = ()>>(test: impl FnOnce(PathBuf) -> F + Send + 'static) {
     let thread = std::thread::spawn(move || {
         if let Err(error) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
-            println!("skipped: a network namespace needs root ({error})");
+            orrery_testing::skipped(format!("a network namespace needs root ({error})"));
             return;
         }
         let groups = Path::new("/sys/fs/cgroup");
         if !Path::new("/dev/net/tun").exists()
             || !(groups.join("memory").exists() || groups.join("memory.max").exists())
         {
-            println!("skipped: taps or control groups are missing on this machine");
+            orrery_testing::skipped("taps or control groups are missing on this machine");
             return;
         }
         let directory = tempfile::tempdir().unwrap();

@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn a_set_user_id_program_stays_one_when_it_gets_its_owner() {
         if !rustix::process::geteuid().is_root() {
-            return println!("skipped: changing an owner needs root");
+            return orrery_testing::skipped("changing an owner needs root");
         }
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut rootfs = Rootfs::new(directory.path()).expect("open");

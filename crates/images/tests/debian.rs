@@ -1,7 +1,5 @@
 //! Real images and a real kernel, made of Debian's packages. Skipped where there is no mirror.
 
-#![expect(clippy::print_stdout, reason = "a skipped test says so")]
-
 mod support;
 
 use orrery_images::ImageStore;
@@ -14,7 +12,7 @@ use support::{extract, hindrance};
 /// Imports what a script makes and gives its unpacked root; none if the image cannot be made here.
 fn import(directory: &Path, script: &str, name: &str) -> Option<orrery_images::Image> {
     if let Some(why) = hindrance() {
-        println!("skipped: {why}");
+        orrery_testing::skipped(why);
         return None;
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts").join(script);
@@ -23,11 +21,11 @@ fn import(directory: &Path, script: &str, name: &str) -> Option<orrery_images::I
     match made {
         Ok(output) if output.status.success() => {}
         Ok(output) => {
-            println!("skipped: {}", String::from_utf8_lossy(&output.stderr).trim());
+            orrery_testing::skipped(String::from_utf8_lossy(&output.stderr).trim());
             return None;
         }
         Err(error) => {
-            println!("skipped: cannot run the script: {error}");
+            orrery_testing::skipped(format!("cannot run the script: {error}"));
             return None;
         }
     }
@@ -74,7 +72,7 @@ fn the_kernel_is_fetched_once_and_the_initial_file_system_follows_the_init() {
     let first = match prepare(&cache, &KernelSource::AptCloud, &init) {
         Ok(boot) => boot,
         Err(error) => {
-            println!("skipped: {error}: {:?}", std::error::Error::source(&error));
+            orrery_testing::skipped(format!("{error}: {:?}", std::error::Error::source(&error)));
             return;
         }
     };
@@ -99,7 +97,7 @@ fn assert_initrd(archive: &[u8], directory: &Path) {
     let listed =
         Command::new("busybox").args(["sh", "-c", &command.replace("cpio -it --quiet", "busybox cpio -t")]).output();
     let Ok(listed) = listed else {
-        println!("skipped the look into the archive: no busybox here");
+        orrery_testing::skipped("the look into the archive: no busybox here");
         return;
     };
     let list = String::from_utf8_lossy(&listed.stdout).into_owned();

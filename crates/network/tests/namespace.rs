@@ -9,11 +9,11 @@ use std::process::Command;
 fn in_new_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let thread = std::thread::spawn(move || {
         if let Err(error) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
-            println!("skipped: a network namespace needs root ({error})");
+            orrery_testing::skipped(format!("a network namespace needs root ({error})"));
             return;
         }
         if !std::path::Path::new("/dev/net/tun").exists() {
-            println!("skipped: the kernel has no tun driver");
+            orrery_testing::skipped("the kernel has no tun driver");
             return;
         }
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test());

@@ -71,7 +71,7 @@ async fn shim(more: impl FnOnce(&mut orrery_shim::Config)) -> Option<Shim> {
     let boot = match tokio::task::spawn_blocking(guest_boot).await.unwrap() {
         Ok(boot) => boot,
         Err(why) => {
-            println!("skipped: {why}");
+            orrery_testing::skipped(why);
             return None;
         }
     };
@@ -180,7 +180,7 @@ async fn a_network_interface_gets_its_address() {
     let Some(shim) = shim(|config| config.admission.interfaces.push(interface.clone())).await else { return };
     // It is plugged into nothing and stays down: no packet goes anywhere.
     let Some(_tap) = Tap::make(TAP) else {
-        println!("skipped: no tap device can be made here");
+        orrery_testing::skipped("no tap device can be made here");
         return;
     };
     let mut identity = harness::identity();

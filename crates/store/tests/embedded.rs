@@ -159,7 +159,7 @@ async fn files_of_newer_versions_and_of_others_are_refused() {
 async fn a_full_disk_stops_writes_with_advice_and_reads_go_on() {
     let mount = std::process::Command::new("unshare").args(["--mount", "true"]).status();
     if !mount.is_ok_and(|status| status.success()) {
-        println!("skipped: mounting a small file system needs root");
+        orrery_testing::skipped("mounting a small file system needs root");
         return;
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -167,7 +167,7 @@ async fn a_full_disk_stops_writes_with_advice_and_reads_go_on() {
     let mounted =
         std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(&place).status();
     if !mounted.is_ok_and(|status| status.success()) {
-        println!("skipped: mounting a small file system is not permitted");
+        orrery_testing::skipped("mounting a small file system is not permitted");
         return;
     }
     let outcome = tokio::spawn(fill_and_free(place.clone())).await;

@@ -67,7 +67,7 @@ impl WorkloadNamespaces {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot list workload namespaces")
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot list workload namespaces");
                 }
             }
             tokio::select! {

@@ -174,7 +174,7 @@ mod tests {
     #[tokio::test]
     async fn the_tiny_guest_runs_under_emulation() {
         if !Path::new(QEMU).exists() {
-            println!("skipped: {QEMU} is missing");
+            orrery_testing::skipped(format!("{QEMU} is missing"));
             return;
         }
         assert_eq!(run_tiny_guest(Path::new(QEMU), "tcg").await, Ok(()));
@@ -183,7 +183,7 @@ mod tests {
     #[tokio::test]
     async fn the_answer_is_kept_for_the_same_boot_and_build() {
         if !Path::new(QEMU).exists() {
-            println!("skipped: {QEMU} is missing");
+            orrery_testing::skipped(format!("{QEMU} is missing"));
             return;
         }
         let directory = tempfile::tempdir().unwrap();

@@ -64,7 +64,7 @@ fn benches() -> Vec<Bench> {
     if Path::new(QEMU).exists() {
         benches.push(Bench { directory: directory(), machine: Box::new(Qemu::new(PathBuf::from(QEMU))) });
     } else {
-        println!("skipped the half with QEMU: {QEMU} is missing");
+        orrery_testing::skipped(format!("the half with QEMU: {QEMU} is missing"));
     }
     benches
 }
@@ -152,7 +152,7 @@ async fn a_program_that_is_missing_is_reported_with_the_command_that_installs_it
 #[tokio::test]
 async fn qemu_runs_as_its_own_user_in_its_group_without_privileges_or_stray_descriptors() {
     if !is_root() {
-        println!("skipped: only root can change the user");
+        orrery_testing::skipped("only root can change the user");
         return;
     }
     let stray = std::fs::File::open("/dev/null").unwrap();
@@ -181,7 +181,7 @@ async fn qemu_runs_as_its_own_user_in_its_group_without_privileges_or_stray_desc
         assert!(status.lines().any(|line| line.trim_end() == "Groups:"), "{status}");
         match &group {
             Some(group) => assert_eq!(group.members(), [pid]),
-            None => println!("skipped the control group: none can be made here"),
+            None => orrery_testing::skipped("the control group: none can be made here"),
         }
         let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
         let targets: Vec<PathBuf> = open.map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap()).collect();
@@ -200,7 +200,7 @@ async fn qemu_runs_as_its_own_user_in_its_group_without_privileges_or_stray_desc
 async fn a_nic_is_attached_to_its_tap_until_qemu_ends() {
     const TAP: &str = "orrvmmtest0";
     let Some(_tap) = Tap::make(TAP) else {
-        println!("skipped: no tap device can be made here");
+        orrery_testing::skipped("no tap device can be made here");
         return;
     };
     // Attached, a tap has a carrier; its own value cannot be read while it is down.

@@ -1,7 +1,7 @@
 //! A crate imports only what lies below it.
 //!
 //! Each crate names its layer under `[package.metadata.orrery]`. Normal and build dependencies go strictly down; what only
-//! tests use may also be beside.
+//! tests use may also be beside, or made for development.
 
 use crate::report::{Problem, Verdict};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
@@ -67,7 +67,8 @@ fn judge(crates: &[Crate]) -> Verdict {
             let (Some(own), Some(other)) = (ranks.get(member.name.as_str()), ranks.get(used.name.as_str())) else {
                 continue;
             };
-            let fine = other < own || (used.only_in_tests && other == own);
+            let development = LAYERS[*other] == "development";
+            let fine = other < own || (used.only_in_tests && (other == own || development));
             if !fine && used.name != member.name {
                 problems.push(Problem {
                     what: format!(

@@ -2,21 +2,28 @@
 
 use crate::support::{Listening, Server};
 use serde_json::{Value, json};
-use std::{path::Path, process::Stdio};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 use tokio::{io::AsyncWriteExt, process::Command};
 
 struct Kubectl {
     directory: tempfile::TempDir,
+    program: PathBuf,
 }
 
 impl Kubectl {
     /// None when there is no kubectl.
     fn new(listening: &Listening) -> Option<Self> {
-        let found = std::env::var_os("PATH")?;
-        if !std::env::split_paths(&found).any(|directory| directory.join("kubectl").exists()) {
-            println!("skipped: there is no kubectl in the PATH");
+        // The one that `make test` fetches, else whatever the user has.
+        let fetched = std::env::var_os("ORRERY_TEST_TOOLS").map(PathBuf::from);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let places = fetched.into_iter().chain(std::env::split_paths(&path));
+        let Some(program) = places.map(|directory| directory.join("kubectl")).find(|program| program.exists()) else {
+            orrery_testing::skipped("there is no kubectl in ORRERY_TEST_TOOLS or the PATH");
             return None;
-        }
+        };
         let directory = tempfile::tempdir().unwrap();
         let admin = listening.authorities.client("root", Some("system:masters"));
         let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
@@ -31,7 +38,7 @@ impl Kubectl {
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "demo"}}],
         });
         write("config", &config.to_string());
-        Some(Self { directory })
+        Some(Self { directory, program })
     }
 
     fn path(&self) -> &Path {
@@ -46,7 +53,7 @@ impl Kubectl {
     }
 
     async fn try_run(&self, args: &[&str], input: &str) -> (bool, String) {
-        let mut child = Command::new("kubectl")
+        let mut child = Command::new(&self.program)
             .args(args)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())

@@ -45,7 +45,7 @@ async fn a_real_group_limits_its_machine_and_is_removed_with_what_runs_in_it() {
     let above = PathBuf::from(format!("orrery-test-{}", std::process::id()));
     let (one, other) = (above.join("host-1/demo/demo/one"), above.join("host-1/demo/demo/other"));
     if let Err(error) = groups.create(&one, &spec()) {
-        println!("skipped: control groups need root and the controllers cpu, memory and pids ({error})");
+        orrery_testing::skipped(format!("control groups need root and the controllers cpu, memory and pids ({error})"));
         return;
     }
     groups.create(&one, &spec()).unwrap();

@@ -1,7 +1,5 @@
 //! Imports archives made by hand and looks at what comes out.
 
-#![expect(clippy::print_stdout, reason = "a skipped test says so")]
-
 mod archives;
 mod model;
 #[path = "../support/mod.rs"]
@@ -24,7 +22,7 @@ struct Bench {
 impl Bench {
     fn new() -> Option<Self> {
         if let Some(why) = hindrance() {
-            println!("skipped: {why}");
+            orrery_testing::skipped(why);
             return None;
         }
         let directory = tempfile::tempdir().expect("a temporary directory");

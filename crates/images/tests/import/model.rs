@@ -128,7 +128,7 @@ fn imported(layers: &[Vec<Step>]) -> Option<Tree> {
 #[test]
 fn random_layers_leave_what_the_format_says() {
     if let Some(why) = hindrance() {
-        println!("skipped: {why}");
+        orrery_testing::skipped(why);
         return;
     }
     let layers = prop::collection::vec(steps().prop_filter("order would matter", |steps| is_plain(steps)), 1..4);

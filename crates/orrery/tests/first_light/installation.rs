@@ -48,11 +48,11 @@ impl Installation {
     pub(crate) fn prepare(name: &str) -> Option<Self> {
         let tools = std::env::var_os("ORRERY_TEST_TOOLS").map(PathBuf::from);
         let Some(tools) = tools.filter(|tools| tools.join("kubectl").exists()) else {
-            eprintln!("skipped: ORRERY_TEST_TOOLS names no directory with kubectl; run it by: make test");
+            orrery_testing::skipped("ORRERY_TEST_TOOLS names no directory with kubectl; run it by: make test");
             return None;
         };
         if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: needs root for bridges, taps and control groups");
+            orrery_testing::skipped("needs root for bridges, taps and control groups");
             return None;
         }
         let directory = tempfile::Builder::new().prefix("orrery-e2e-").tempdir_in("/var/tmp").unwrap();
@@ -256,7 +256,10 @@ impl Installation {
 
     pub(crate) fn kill(&self, pid: u64) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        match nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL) {
+            Ok(()) | Err(nix::errno::Errno::ESRCH) => {} // gone already, with what was killed before it
+            Err(error) => panic!("cannot kill {pid}: {error}"),
+        }
     }
 
     /// Kills a role and waits until its supervisor process has started it again.

@@ -1,37 +1,52 @@
 //! What an installation may have left on the machine.
 
-use crate::installation::Installation;
+use crate::installation::{Installation, wait_until};
+use sha2::{Digest, Sha256};
 use std::{fs, path::Path, process::Command};
 
 /// Fails when anything of the installation is left: processes, namespaces, taps, mounts, control groups, memory files.
 pub(crate) fn assert_none(orrery: &Installation) {
-    let found = [processes(orrery), links(orrery), routes(), mounts(orrery), cgroups(orrery), runtime(orrery)].concat();
+    let found =
+        [processes(orrery), links(orrery), routes(orrery), mounts(orrery), cgroups(orrery), runtime(orrery)].concat();
     assert!(found.is_empty(), "left behind:\n{}", found.join("\n"));
 }
 
 /// Every process that names the installation or its directory, this test aside.
 fn processes(orrery: &Installation) -> Vec<String> {
+    own_processes(orrery).into_iter().map(|(pid, line)| format!("process {pid}: {line}")).collect()
+}
+
+fn own_processes(orrery: &Installation) -> Vec<(u32, String)> {
     let directory = orrery.scratch().display().to_string();
     let runtime = format!("/run/orrery/{}/", orrery.name());
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let ours = line.contains(&directory) || line.contains(&runtime);
-        if ours && name != std::process::id().to_string() {
-            found.push(format!("process {name}: {line}"));
+        if (line.contains(&directory) || line.contains(&runtime)) && pid != std::process::id() {
+            found.push((pid, line));
         }
     }
     found
 }
 
-/// The installation's bridge, and taps of whomever: none are there without machines.
+/// Kills all of the installation's processes at once and removes its runtime files. How many were killed.
+pub(crate) fn kill_everything(orrery: &Installation) -> usize {
+    let processes = own_processes(orrery);
+    for (pid, _) in &processes {
+        orrery.kill(u64::from(*pid));
+    }
+    wait_until("all are gone", || own_processes(orrery).is_empty().then_some(()));
+    fs::remove_dir_all(Path::new("/run/orrery").join(orrery.name())).unwrap();
+    processes.len()
+}
+
+/// The installation's bridge and taps.
 fn links(orrery: &Installation) -> Vec<String> {
     let bridge = orrery.run(&["ports"]);
     let bridge = bridge.lines().find_map(|line| line.strip_prefix("bridge ")).unwrap().to_owned();
-    let names = device_names();
-    let ours = names.iter().filter(|name| **name == bridge || is_tap(name));
+    let ours = device_names().into_iter().filter(|name| *name == bridge).chain(taps(orrery));
     ours.map(|name| format!("network device {name}")).collect()
 }
 
@@ -39,18 +54,24 @@ fn device_names() -> Vec<String> {
     fs::read_dir("/sys/class/net").unwrap().flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect()
 }
 
-fn is_tap(name: &str) -> bool {
-    Path::new("/sys/class/net").join(name).join("tun_flags").exists()
+/// Taps are named by a hash of instance and host.
+fn taps(orrery: &Installation) -> Vec<String> {
+    let digest = Sha256::digest(format!("{}/host-1", orrery.name()));
+    let prefix = format!("o{:02x}{:02x}{:02x}t", digest[0], digest[1], digest[2]);
+    device_names().into_iter().filter(|name| name.starts_with(&prefix)).collect()
 }
 
-pub(crate) fn count_taps(_: &Installation) -> usize {
-    device_names().iter().filter(|name| is_tap(name)).count()
+pub(crate) fn count_taps(orrery: &Installation) -> usize {
+    taps(orrery).len()
 }
 
-fn routes() -> Vec<String> {
+fn routes(orrery: &Installation) -> Vec<String> {
+    let ports = orrery.run(&["ports"]);
+    let range = ports.lines().find_map(|line| line.strip_prefix("machines ")).unwrap();
+    let range = range.trim_end_matches("0/24").to_owned();
     let output = Command::new("ip").args(["-4", "route", "show", "table", "all"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines().filter(|line| line.contains("10.245.")).map(|line| format!("route {line}")).collect()
+    text.lines().filter(|line| line.contains(&range)).map(|line| format!("route {line}")).collect()
 }
 
 fn mounts(orrery: &Installation) -> Vec<String> {
