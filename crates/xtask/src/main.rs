@@ -15,10 +15,13 @@
 //! It is a mirror, not a goal: a long match that reads well stays, and splitting a function into two halves to please a
 //! number is worse than leaving it.
 //!
-//! Start reading at [`run_check`].
+//! `cargo xtask bench` measures the product beside a peer in the same run; no number fails it.
+//!
+//! Start reading at [`run_check`] or, for benchmarks, at [`bench::run`].
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a command-line program")]
 
+mod bench;
 mod docs;
 mod layers;
 mod lint;
@@ -51,10 +54,15 @@ enum Task {
         #[arg(long)]
         update_ratchet: bool,
     },
+    /// Measure the product beside a peer in the same run; alone, list the benchmarks.
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
-    let Task::Check { no_lint, update_ratchet } = Arguments::parse().task;
+    let (no_lint, update_ratchet) = match Arguments::parse().task {
+        Task::Check { no_lint, update_ratchet } => (no_lint, update_ratchet),
+        Task::Bench(options) => return bench::run(&root(), options),
+    };
     let verdicts = run_check(&root(), no_lint, update_ratchet);
     verdicts.iter().for_each(|verdict| println!("{verdict}"));
     if verdicts.iter().all(Verdict::is_good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }

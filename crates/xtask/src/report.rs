@@ -29,12 +29,7 @@ impl Verdict {
 
     /// The check could not be made.
     pub(crate) fn cannot(check: &'static str, error: &dyn Error) -> Self {
-        let mut what = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            what = format!("{what}: {cause}");
-            source = cause.source();
-        }
+        let what = chain(error);
         let fix = "put that right and run the check again".to_owned();
         Self::new(check, "could not be checked".to_owned(), vec![Problem { what, fix }])
     }
@@ -42,6 +37,17 @@ impl Verdict {
     pub(crate) fn is_good(&self) -> bool {
         self.problems.is_empty()
     }
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 /// Problems beyond this many are only counted.

@@ -30,7 +30,7 @@ pub enum AptError {
     },
     /// The package cannot be downloaded.
     #[error(
-        "cannot download {package}: check the network and the free space, or give a kernel package as a file ({output})"
+        "cannot download {package}: check the network and the free space, run `apt-get update`, and try again ({output})"
     )]
     Download {
         /// The package.

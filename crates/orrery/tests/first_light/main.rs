@@ -45,6 +45,9 @@ fn a_machine_that_is_not_ready_is_told_what_to_do() {
     refusals::range_in_use(&orrery);
     refusals::no_disk(&orrery);
     refusals::an_image_that_is_none(&orrery);
+    refusals::a_package_that_cannot_be_had(&orrery);
+    leftovers::assert_none(&orrery);
+    refusals::a_step_that_takes_too_long(&orrery);
     leftovers::assert_none(&orrery);
 }
 

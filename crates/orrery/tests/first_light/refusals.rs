@@ -67,6 +67,28 @@ pub(crate) fn no_disk(orrery: &Installation) {
     refused(command, &["MiB free", "are needed", "--state"]);
 }
 
+pub(crate) fn a_package_that_cannot_be_had(orrery: &Installation) {
+    // In a network namespace without any way out, with nothing in the cache.
+    let inner = orrery.command(&["up"]);
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-ec", "ip link set lo up && exec \"$@\"", "sh"]);
+    command.arg(inner.get_program()).args(inner.get_args());
+    refused(command, &["guest kernel and first file system failed", "linux-image", "apt-get update"]);
+}
+
+pub(crate) fn a_step_that_takes_too_long(orrery: &Installation) {
+    let mut command = orrery.command(&["up", "--no-demo", "--step-timeout", "1"]);
+    // The kernel is fetched within a second on no machine, so the cache is filled first, by a run that may take its time.
+    let filled = orrery.command(&["up", "--no-demo"]).output().unwrap();
+    assert!(filled.status.success(), "{}", text(&filled.stderr));
+    orrery.run(&["down"]);
+    fs::remove_dir_all(orrery.state().join("supervisors")).unwrap();
+    fs::remove_dir_all(orrery.state().join("hosts")).unwrap();
+    fs::remove_dir_all(orrery.state().join("manager")).unwrap();
+    command.env("ORRERY_LOG", "error");
+    refused(command, &["did not end within 1 s", "--step-timeout", "logs"]);
+}
+
 pub(crate) fn another_state_with_the_same_name(orrery: &Installation) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_orrery"));
     command.args(["up", "--instance", orrery.name(), "--state", "/var/tmp/orrery-e2e-elsewhere"]);

@@ -1,0 +1,142 @@
+//! An installation of the benchmark's own, gone when it is dropped.
+
+use super::{
+    BenchError,
+    interrupt::Children,
+    memory::Row,
+    note,
+    steps::{self, Seen},
+};
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const NAME: &str = "bench";
+
+/// The program, where its state is, and who starts processes.
+pub(super) struct Installation {
+    program: PathBuf,
+    directory: TempDir,
+    pub(super) children: Children,
+    purged: bool,
+}
+
+/// What one `orrery up` took.
+#[derive(Debug)]
+pub(super) struct UpRun {
+    pub(super) total: Duration,
+    pub(super) steps: Vec<Seen>,
+}
+
+impl Installation {
+    /// Nothing is started yet. Refuses when an instance of the same name is there: it would be purged with ours.
+    pub(super) fn new(program: &Path) -> Result<Self, BenchError> {
+        let program = fs::canonicalize(program).map_err(|_missing| BenchError::NoProgram(program.to_owned()))?;
+        if let Ok(state) = fs::read_to_string(format!("/run/orrery/{NAME}/state")) {
+            return Err(BenchError::Present { name: NAME, state: state.trim().to_owned() });
+        }
+        let children = Children::guard().map_err(BenchError::io("listen for signals"))?;
+        let directory = tempfile::Builder::new().prefix("orrery-bench-").tempdir_in("/var/tmp");
+        let directory = directory.map_err(BenchError::io("make a directory in /var/tmp"))?;
+        Ok(Self { program, directory, children, purged: false })
+    }
+
+    /// A place for files of the benchmark.
+    pub(super) fn scratch(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn state(&self) -> PathBuf {
+        self.scratch().join("state")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).args(["--instance", NAME, "--state"]).arg(self.state()).stdin(Stdio::null());
+        command
+    }
+
+    /// `orrery up`, with the time at which each step's line came.
+    pub(super) fn up(&self) -> Result<UpRun, BenchError> {
+        let doing = "run orrery up";
+        let mut command = self.command(&["up"]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let began = Instant::now();
+        let mut kept = self.children.start(&mut command).map_err(BenchError::io(doing))?;
+        let stderr = kept.child.stderr.take().expect("standard error is piped");
+        let (mut steps, mut said) = (Vec::new(), String::new());
+        for line in BufReader::new(stderr).lines() {
+            let line = line.map_err(BenchError::io(doing))?;
+            let at = began.elapsed();
+            steps.extend(steps::parse(&line).map(|step| Seen { step, at }));
+            said = format!("{said}{line}\n");
+        }
+        let status = kept.child.wait().map_err(BenchError::io(doing))?;
+        let total = began.elapsed();
+        if !status.success() {
+            return Err(BenchError::Command { command: "orrery up".to_owned(), said });
+        }
+        Ok(UpRun { total, steps })
+    }
+
+    /// `orrery down`; state stays.
+    pub(super) fn down(&self) -> Result<Duration, BenchError> {
+        let began = Instant::now();
+        self.run(&["down"])?;
+        Ok(began.elapsed())
+    }
+
+    /// `orrery status`.
+    pub(super) fn status(&self) -> Result<Vec<Row>, BenchError> {
+        let text = self.run(&["status", "-o", "json"])?;
+        serde_json::from_str(&text).map_err(|error| BenchError::answer("orrery status", format!("{error}: {text}")))
+    }
+
+    /// Runs the program to its end; its standard output.
+    fn run(&self, arguments: &[&str]) -> Result<String, BenchError> {
+        let name = format!("orrery {}", arguments.join(" "));
+        // A group of its own: Ctrl-C must not stop what cleans up.
+        let output = self.command(arguments).process_group(0).output();
+        let output = output.map_err(BenchError::io(format!("run {name}")))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(BenchError::Command { command: name, said });
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// kubectl towards the Supervisor: from `$ORRERY_TEST_TOOLS`, else from `$PATH`.
+    pub(super) fn kubectl(&self) -> Result<Command, BenchError> {
+        let tools = env::var_os("ORRERY_TEST_TOOLS").map(PathBuf::from);
+        let path = env::var_os("PATH").unwrap_or_default();
+        let mut places = tools.into_iter().chain(env::split_paths(&path)).map(|place| place.join("kubectl"));
+        let program = places.find(|place| place.exists()).ok_or(BenchError::NoKubectl)?;
+        let mut command = Command::new(program);
+        command.env("KUBECONFIG", self.state().join("kubeconfig")).stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Removes everything.
+    pub(super) fn purge(mut self) -> Result<(), BenchError> {
+        self.purged = true;
+        self.run(&["down", "--purge"]).map(drop)
+    }
+}
+
+impl Drop for Installation {
+    fn drop(&mut self) {
+        if self.purged {
+            return;
+        }
+        note("removing the installation");
+        if let Err(error) = self.run(&["down", "--purge"]) {
+            note(&error.to_string());
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Benchmarks, as `cargo xtask bench NAME`: the product as a user starts it, measured beside a peer in the same run.
+//!
+//! A number alone says little on a machine that others use too; the ratio to a peer that suffered the same says more. No
+//! number here fails a build. docs/benchmarks.md says how each is measured and what to distrust.
+//!
+//! * `up` is the one benchmark so far; it reads from top to bottom.
+//! * `installation`, `steps`: an installation of the benchmark's own, and what `orrery up` says.
+//! * `pods`, `bare`: a pod's start, and its peer, a machine with nothing in it.
+//! * `memory`: what processes hold. `measure`: a number and how it is printed. `interrupt`: children that end with us.
+
+mod bare;
+mod installation;
+mod interrupt;
+mod measure;
+mod memory;
+mod pods;
+mod steps;
+mod up;
+
+use crate::report;
+use clap::{Args, Subcommand};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// What `cargo xtask bench` is told.
+#[derive(Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    name: Option<Name>,
+}
+
+#[derive(Subcommand)]
+enum Name {
+    /// Steps of `orrery up`, a pod from POST to Ready, and the memory of each process.
+    ///
+    /// Works on an installation of its own (`--instance bench`, its state below /var/tmp), which is removed at the end,
+    /// also after a failure or Ctrl-C. Needs root and a built program (`make build`), takes some two minutes, and fetches
+    /// the guest's kernel from Debian once. What it means: docs/benchmarks.md.
+    Up(Up),
+}
+
+/// Options of `bench up`.
+#[derive(Args)]
+struct Up {
+    /// One JSON object a line instead of a table: name, value, unit, goal, peer, ratio, met.
+    #[arg(long)]
+    json: bool,
+    /// How many pods, and machines with nothing in them, are started one after the other.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// The `orrery` to measure, with crx-init beside it [default: target/release/orrery]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+}
+
+/// Why there are no numbers.
+#[derive(Debug, thiserror::Error)]
+enum BenchError {
+    #[error("there is no program at {0}; build it first: make build")]
+    NoProgram(PathBuf),
+    #[error("there is no kubectl in $ORRERY_TEST_TOOLS or on $PATH; `make up` gets one")]
+    NoKubectl,
+    #[error(
+        "an instance called {name} is there already; when nobody measures, remove it: \
+         orrery down --purge --instance {name} --state {state}"
+    )]
+    Present { name: &'static str, state: String },
+    #[error("cannot {0}")]
+    Io(String, #[source] io::Error),
+    #[error("{command} failed:\n{said}")]
+    Command { command: String, said: String },
+    #[error("{what} makes no sense: {said}")]
+    Answer { what: String, said: String },
+}
+
+impl BenchError {
+    /// For `map_err`: what was being done when the operating system refused.
+    fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Io(doing, source)
+    }
+
+    fn answer(what: impl Into<String>, said: impl Into<String>) -> Self {
+        Self::Answer { what: what.into(), said: said.into() }
+    }
+}
+
+/// Runs the named benchmark, or lists them.
+pub(crate) fn run(root: &Path, bench: Bench) -> ExitCode {
+    let Some(Name::Up(options)) = bench.name else {
+        println!("up    steps of `orrery up`, a pod from POST to Ready, memory of each process");
+        println!("\nMore on one: cargo xtask bench NAME --help");
+        return ExitCode::SUCCESS;
+    };
+    let program = options.program.unwrap_or_else(|| root.join("target/release/orrery"));
+    match up::run(&program, options.runs) {
+        Ok(measures) if options.json => measures.iter().for_each(|measure| println!("{}", measure.json())),
+        Ok(measures) => println!("{}", measure::table(&measures)),
+        Err(error) => {
+            note(&format!("error: {}", report::chain(&error)));
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Tells the person who waits; standard output is for the numbers.
+#[allow(clippy::print_stderr, reason = "a command-line program")]
+fn note(text: &str) {
+    eprintln!("{text}");
+}
