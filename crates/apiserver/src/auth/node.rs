@@ -30,10 +30,11 @@ impl NodeView {
         Self { store }
     }
 
-    async fn is_bound(&self, node: &str, namespace: &str, pod: &str) -> Result<bool, AuthorizeError> {
+    /// Whether the pod is bound to the node, or is gone: then the node is to hear 404, as it may have deleted it itself.
+    async fn is_bound_or_gone(&self, node: &str, namespace: &str, pod: &str) -> Result<bool, AuthorizeError> {
         let key = key::object("", "pods", namespace, pod);
         let entry = self.store.get(&key).await.map_err(|error| AuthorizeError::Unknown(error.to_string()))?;
-        let Some(entry) = entry else { return Ok(false) };
+        let Some(entry) = entry else { return Ok(true) };
         let pod = envelope::decode(&entry).map_err(|error| AuthorizeError::Unknown(error.message))?;
         Ok(object::text(&pod, "/spec/nodeName") == node)
     }
@@ -70,8 +71,8 @@ pub(crate) async fn decide(view: &NodeView, node: &str, asked: &Attributes) -> R
             allow_if(selected, "can only list and watch pods with the field selector spec.nodeName of this node")
         }
         ("", "pods", "" | "status") if !all_pods && (verb == "get" || allowed_on_pod(verb, &asked.subresource)) => {
-            let bound = view.is_bound(node, &asked.namespace, &asked.name).await?;
-            allow_if(bound, "no relationship found between this node and the pod")
+            let related = view.is_bound_or_gone(node, &asked.namespace, &asked.name).await?;
+            allow_if(related, "no relationship found between this node and the pod")
         }
         ("" | "events.k8s.io", "events", "") => {
             allow_if(verb == "create" || writes, "can only create, update and patch events")

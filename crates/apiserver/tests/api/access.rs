@@ -165,6 +165,7 @@ async fn a_kubelet_sees_its_own_node_and_pods_and_what_they_refer_to() {
         ("GET", "/api/v1/pods", 403),
         ("GET", "/api/v1/namespaces/demo/pods/own", 200),
         ("GET", "/api/v1/namespaces/demo/pods/foreign", 403),
+        ("GET", "/api/v1/namespaces/demo/pods/gone", 404),
         ("GET", "/api/v1/namespaces/demo/configmaps/used", 200),
         ("GET", "/api/v1/namespaces/demo/configmaps/unused", 403),
         ("GET", "/api/v1/namespaces/demo/configmaps", 403),

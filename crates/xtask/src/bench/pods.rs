@@ -6,7 +6,8 @@
 use super::{BenchError, installation::Installation, interrupt::Kept};
 use serde_json::{Value, json};
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
+    fs,
+    io::{self, BufRead, BufReader, Lines, Read, Write},
     os::unix::net::UnixStream,
     path::PathBuf,
     process::Stdio,
@@ -14,6 +15,8 @@ use std::{
 };
 
 const PODS: &str = "/api/v1/namespaces/demo/pods";
+/// The demo's pod.
+const DEMO: &str = "hello";
 /// Nothing that is waited for here may take longer without a sign of life.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -27,6 +30,8 @@ impl Pods {
     /// Starts the proxy and waits until it serves.
     pub(super) fn connect(installation: &Installation) -> Result<Self, BenchError> {
         let socket = installation.scratch().join("api.sock");
+        // Of an earlier proxy, which is killed and cleans up nothing.
+        let _ = fs::remove_file(&socket);
         let mut command = installation.kubectl()?;
         command.arg("proxy").arg(format!("--unix-socket={}", socket.display()));
         command.stdout(Stdio::piped()).stderr(Stdio::null());
@@ -44,7 +49,7 @@ impl Pods {
     /// The demo's pod, to make others like it.
     pub(super) fn demo(&self) -> Result<Value, BenchError> {
         let mut text = String::new();
-        let mut answer = self.ask("GET", &format!("{PODS}/hello"), "")?;
+        let mut answer = self.ask("GET", &format!("{PODS}/{DEMO}"), "")?;
         answer.read_to_string(&mut text).map_err(BenchError::io("read the demo pod"))?;
         serde_json::from_str(&text).map_err(|error| BenchError::answer("the demo pod", format!("{error}: {text}")))
     }
@@ -52,8 +57,7 @@ impl Pods {
     /// Makes a pod, and removes it: the time from sending the POST to the event with which it is Ready.
     pub(super) fn start(&self, pod: &Value) -> Result<Duration, BenchError> {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        let watch = format!("{PODS}?watch=true&fieldSelector=metadata.name%3D{name}");
-        let mut events = self.ask("GET", &watch, "")?.lines();
+        let mut events = self.watch(name)?;
         let began = Instant::now();
         self.ask("POST", PODS, &pod.to_string())?;
         wait(&mut events, name, is_ready)?;
@@ -61,6 +65,21 @@ impl Pods {
         self.ask("DELETE", &format!("{PODS}/{name}"), "")?;
         wait(&mut events, name, |event| event["type"] == "DELETED")?;
         Ok(took)
+    }
+
+    /// Waits until the demo's pod is Ready with another container than that one.
+    pub(super) fn wait_for_another_container(&self, before: &str) -> Result<(), BenchError> {
+        let mut events = self.watch(DEMO)?;
+        wait(&mut events, DEMO, |event| {
+            let now = container(&event["object"]);
+            is_ready(event) && !now.is_empty() && now != before
+        })
+    }
+
+    /// The pod as it is, and each change: a line for each.
+    fn watch(&self, name: &str) -> Result<Lines<BufReader<UnixStream>>, BenchError> {
+        let path = format!("{PODS}?watch=true&fieldSelector=metadata.name%3D{name}");
+        Ok(self.ask("GET", &path, "")?.lines())
     }
 
     /// Sends a request; the answer's body.
@@ -96,6 +115,11 @@ pub(super) fn like(demo: &Value, name: &str) -> Value {
         spec.remove("nodeName");
     }
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "demo"}, "spec": spec})
+}
+
+/// The id of the pod's container; a restart makes another.
+pub(super) fn container(pod: &Value) -> String {
+    pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Reads up to the empty line; the first line.
@@ -157,6 +181,12 @@ mod tests {
         wait(&mut events, "a", is_ready).unwrap();
         assert_eq!(events.len(), 1, "the event after it is left for the next wait");
         assert!(wait(&mut events, "a", is_ready).is_err(), "the watch ends");
+    }
+
+    #[test]
+    fn a_container_has_an_id_once_it_was_started() {
+        let status = json!({"status": {"containerStatuses": [{"containerID": "crx://u/hello/1"}]}});
+        assert_eq!((container(&status).as_str(), container(&json!({})).as_str()), ("crx://u/hello/1", ""));
     }
 
     #[test]
