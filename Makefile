@@ -32,9 +32,9 @@ up: build
 down:
 	@if [ -x $(OUT)/orrery ]; then $(OUT)/orrery down $(DOWN); else orrery down $(DOWN); fi
 
-# The tests build the program themselves, with the same profile.
+# The tests build the program themselves, in the quick profile; crx-init has to lie beside it.
 test: deps
-	@scripts/step "build crx-init" guest/build $(OUT)/crx-init
+	@scripts/step "build crx-init" guest/build $(TARGET)/debug/crx-init
 	@scripts/test
 
 check: deps

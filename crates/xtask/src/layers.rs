@@ -104,7 +104,8 @@ mod tests {
             ("4b", "4a", false, true),
             ("4a", "4b", false, false),
             ("development", "5", false, true),
-            ("5", "development", true, false),
+            ("5", "development", true, true),
+            ("5", "development", false, false),
             ("0", "guest", false, true),
         ];
         for (own, other, only_in_tests, allowed) in table {

@@ -1,11 +1,12 @@
 //! The demo: an image made from Debian's busybox, and a pod that runs it.
 
 use super::{StepError, inventory, progress, wait_for};
-use crate::instance::{Instance, NAMESPACE, POD};
+use crate::instance::{HOST, Instance, NAMESPACE, POD};
 use kube::Api;
 use orrery_api::k8s::api::core::v1::Pod;
 use orrery_client::Access;
 use orrery_images::ImageStore;
+use orrery_wire::shim::MachinePhase;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -64,10 +65,23 @@ fn build(cache: &Path) -> Result<PathBuf, StepError> {
 }
 
 /// Makes the demo pod, unless it is there, and waits until it runs.
-pub(super) async fn pod(supervisor: &Access, image: &str, step: &progress::Step) -> Result<((), String), StepError> {
+pub(super) async fn pod(
+    instance: &Instance,
+    supervisor: &Access,
+    image: &str,
+    step: &progress::Step,
+) -> Result<((), String), StepError> {
     let pods: Api<Pod> = Api::namespaced(supervisor.client().await?, NAMESPACE);
     let made = inventory::ensure(&pods, POD, &manifest(image)?).await?;
+    let machine = format!("{NAMESPACE}/{POD}");
     let address = wait_for(|| async {
+        // After `orrery down` the API still says what was true before; the host says what is true now.
+        let machines = orrery_spherelet::machines(instance.hostd_socket(HOST)).await.ok()?;
+        let machine = machines.iter().find(|held| held.spec.name == machine)?;
+        if machine.phase != Some(MachinePhase::Running) {
+            step.note("its machine boots");
+            return None;
+        }
         let status = pods.get_opt(POD).await.ok()??.status?;
         let container = status.container_statuses.as_ref().and_then(|all| all.first());
         let waiting = container.and_then(|c| c.state.as_ref()?.waiting.as_ref()?.reason.clone());

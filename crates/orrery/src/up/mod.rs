@@ -132,7 +132,7 @@ async fn carry_out(steps: &Steps<'_>, options: &Up) -> Result<Vec<String>, UpErr
     if !options.no_demo {
         let image = options.demo_image.as_deref();
         let present = steps.run("demo image", async |step| demo::image(instance, image, step)).await?;
-        steps.run("pod demo/hello runs", async |step| demo::pod(&supervisor, &present, step).await).await?;
+        steps.run("pod demo/hello runs", async |step| demo::pod(instance, &supervisor, &present, step).await).await?;
     }
     let seconds = steps.progress.elapsed().as_secs_f64();
     let kubeconfig = instance.kubeconfig();

@@ -14,7 +14,7 @@ use signal_hook::{
 use std::{
     io,
     process::{Child, Command},
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
 };
 
@@ -49,7 +49,7 @@ impl Children {
 
     /// Starts a child, unless this program was told to end.
     pub(super) fn start(&self, command: &mut Command) -> io::Result<Kept> {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table();
         if table.stopping {
             return Err(io::Error::new(io::ErrorKind::Interrupted, "told to end by a signal"));
         }
@@ -69,8 +69,17 @@ impl Children {
         }
     }
 
+    /// Whether this program was told to end.
+    pub(super) fn told_to_end(&self) -> bool {
+        self.table().stopping
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn stop(&self) {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table();
         table.stopping = true;
         for process in table.running.drain(..).filter_map(|process| process.upgrade()) {
             // One that has ended needs no signal.
@@ -99,5 +108,6 @@ mod tests {
         assert_eq!(sleeper.child.wait().unwrap().signal(), Some(SIGINT));
         let refused = children.start(&mut Command::new("true")).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::Interrupted);
+        assert!(children.told_to_end() && !Children::default().told_to_end());
     }
 }

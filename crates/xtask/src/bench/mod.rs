@@ -72,8 +72,10 @@ enum BenchError {
     Io(String, #[source] io::Error),
     #[error("{command} failed:\n{said}")]
     Command { command: String, said: String },
-    #[error("{what} makes no sense: {said}")]
+    #[error("{what} is not as expected: {said}")]
     Answer { what: String, said: String },
+    #[error("broken off by a signal")]
+    BrokenOff,
 }
 
 impl BenchError {

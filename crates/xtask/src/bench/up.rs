@@ -17,9 +17,20 @@ const BOOT_FILES: &str = "guest kernel and first file system";
 const MANAGER: &str = "manager";
 const SUPERVISOR: &str = "kubeconfig";
 
-/// Measures everything, each in turn.
+/// Makes an installation, measures, and removes it, whatever came of it.
 pub(super) fn run(program: &Path, runs: u16) -> Result<Vec<Measure>, BenchError> {
     let installation = Installation::new(program)?;
+    let measures = match measure(&installation, runs) {
+        Err(_) if installation.children.told_to_end() => return Err(BenchError::BrokenOff),
+        result => result?,
+    };
+    note("removing the installation");
+    installation.purge()?;
+    Ok(measures)
+}
+
+/// Measures everything, each in turn.
+fn measure(installation: &Installation, runs: u16) -> Result<Vec<Measure>, BenchError> {
     // Found missing now and not after a minute.
     installation.kubectl()?;
     let mut measures = machine()?.to_vec();
@@ -32,10 +43,8 @@ pub(super) fn run(program: &Path, runs: u16) -> Result<Vec<Measure>, BenchError>
     note("memory");
     let rows = installation.status()?;
     measures.extend(memory_of(&rows)?);
-    measures.extend(starts(&installation, &rows, runs)?);
-    measures.extend(again(&installation)?);
-    note("removing the installation");
-    installation.purge()?;
+    measures.extend(starts(installation, &rows, runs)?);
+    measures.extend(again(installation)?);
     Ok(measures)
 }
 
