@@ -3,6 +3,7 @@
 mod task;
 
 use crate::{
+    process::roles_directory,
     protocol::{Reply, Request, RoleSpec, RoleState, RoleStatus},
     table::Table,
 };
@@ -80,7 +81,7 @@ impl Keeper {
     /// # Errors
     /// When another keeper has the directory, or a file can't be used.
     pub async fn start(config: Config) -> Result<Arc<Self>, KeeperError> {
-        let roles_directory = config.runtime_directory.join("roles");
+        let roles_directory = roles_directory(&config.runtime_directory);
         fs::create_dir_all(&roles_directory).map_err(file_error("make", &roles_directory))?;
         let lock_path = config.runtime_directory.join("keeper.lock");
         let lock = fs::File::create(&lock_path).map_err(file_error("make", &lock_path))?;
@@ -138,7 +139,7 @@ impl Keeper {
     async fn carry_out(&self, request: Request) -> Result<Reply, String> {
         let mut inner = self.inner.lock().await;
         match request {
-            Request::Ensure(spec) => inner.ensure(spec, &self.config.runtime_directory.join("roles")).await?,
+            Request::Ensure(spec) => inner.ensure(spec, &roles_directory(&self.config.runtime_directory)).await?,
             Request::Stop { name } => {
                 inner.hold(&name, true)?;
                 for role in inner.roles.iter_mut().rev().filter(|role| role.spec().answers_to(&name)) {

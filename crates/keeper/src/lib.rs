@@ -24,4 +24,4 @@ mod table;
 
 pub use client::{ClientError, KeeperClient};
 pub use keeper::{Config, Keeper, KeeperError};
-pub use process::{ProcessId, is_alive};
+pub use process::{ProcessId, is_alive, stop_orphans};

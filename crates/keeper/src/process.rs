@@ -11,7 +11,7 @@ use std::{
     fs,
     io::{self, Write},
     os::unix::process::CommandExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
@@ -108,6 +108,29 @@ impl Process {
             let _ = kill(Pid::from_raw(pid), signal);
         }
     }
+}
+
+/// Ends every role whose keeper is gone: SIGTERM, and SIGKILL after `grace`. How many there were. For whoever stops an
+/// installation; a keeper would start them again.
+pub async fn stop_orphans(runtime_directory: &Path, grace: Duration) -> usize {
+    let files = fs::read_dir(roles_directory(runtime_directory)).into_iter().flatten().flatten();
+    let mut orphans: Vec<Process> = files.filter_map(|file| recall(&file.path())).filter_map(Process::adopt).collect();
+    for orphan in &orphans {
+        orphan.signal(Signal::SIGTERM);
+    }
+    let kill_at = tokio::time::Instant::now() + grace;
+    for orphan in &mut orphans {
+        if tokio::time::timeout_at(kill_at, orphan.wait()).await.is_err() {
+            orphan.signal(Signal::SIGKILL);
+            orphan.wait().await;
+        }
+    }
+    orphans.len()
+}
+
+/// Where the process ids of roles are remembered.
+pub(crate) fn roles_directory(runtime_directory: &Path) -> PathBuf {
+    runtime_directory.join("roles")
 }
 
 /// Remembers a role's process for the next keeper.

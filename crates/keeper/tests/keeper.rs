@@ -126,3 +126,21 @@ async fn a_program_that_is_not_there_is_told_and_tried_again() {
     keeper.wait_for("manager", running).await;
     keeper.shut_down().await;
 }
+
+#[tokio::test]
+async fn roles_without_a_keeper_can_be_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let keeper = start(directory.path()).await;
+    keeper.client.request(&Request::Ensure(sleeper(directory.path(), "manager"))).await.unwrap();
+    let deaf = ["sh", "-c", "trap '' TERM; while true; do sleep 1; done"].map(str::to_owned).to_vec();
+    let spec = RoleSpec { argv: deaf, ..sleeper(directory.path(), "deaf") };
+    keeper.client.request(&Request::Ensure(spec)).await.unwrap();
+    let pid = keeper.wait_for("manager", running).await.pid.unwrap();
+    keeper.wait_for("deaf", running).await;
+    keeper.interrupt.cancel();
+    keeper.serving.await.unwrap();
+
+    assert_eq!(orrery_keeper::stop_orphans(directory.path(), Duration::from_millis(300)).await, 2);
+    assert!(!Path::new(&format!("/proc/{pid}")).join("exe").exists());
+    assert_eq!(orrery_keeper::stop_orphans(directory.path(), Duration::from_millis(300)).await, 0);
+}

@@ -4,8 +4,11 @@ use crate::{
     instance::{HOST, Instance},
     roles, say,
 };
-use orrery_keeper::{ClientError, KeeperClient, protocol::Request};
+use orrery_keeper::{ClientError, KeeperClient, protocol::Request, stop_orphans};
 use std::{fs, io, path::Path, time::Duration};
+
+/// How long a role whose keeper is gone may take to end.
+const ORPHAN_GRACE: Duration = Duration::from_secs(15);
 
 /// Why not everything was stopped.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +42,10 @@ pub(crate) async fn run(instance: &Instance, purge: bool) -> Result<(), DownErro
             }
             say("stopped every role");
         }
-        Err(ClientError::NotRunning { .. }) => say("no role runs"),
+        Err(ClientError::NotRunning { .. }) => match stop_orphans(&instance.runtime, ORPHAN_GRACE).await {
+            0 => say("no role runs"),
+            orphans => say(&format!("stopped {orphans} roles whose keeper was gone")),
+        },
         Err(error) => return Err(DownError::Keeper(error)),
     }
     if instance.host_directory(HOST).exists() {

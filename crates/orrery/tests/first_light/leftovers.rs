@@ -42,6 +42,14 @@ pub(crate) fn kill_everything(orrery: &Installation) -> usize {
     processes.len()
 }
 
+/// Kills the process that keeps the roles running.
+pub(crate) fn kill_keeper(orrery: &Installation) {
+    let processes = own_processes(orrery);
+    let (pid, _) = processes.iter().find(|(_, line)| line.contains(" keeper ")).expect("a keeper runs");
+    orrery.kill(u64::from(*pid));
+    wait_until("the keeper is gone", || own_processes(orrery).iter().all(|(other, _)| other != pid).then_some(()));
+}
+
 /// The installation's bridge and taps.
 fn links(orrery: &Installation) -> Vec<String> {
     let bridge = orrery.run(&["ports"]);

@@ -247,6 +247,7 @@ fn a_reboot_loses_nothing(orrery: &Installation) {
 
 fn down_leaves_nothing_and_up_brings_the_same_pods_back(orrery: &Installation) {
     let uid = orrery.pod_uid("hello");
+    leftovers::kill_keeper(orrery); // down works also without it
     orrery.run(&["down"]);
     leftovers::assert_none(orrery);
     assert!(orrery.state().exists(), "state stays");
