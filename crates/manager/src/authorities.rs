@@ -20,7 +20,8 @@ pub const HOSTS: &str = "system:hosts";
 /// A host's user name is this and its name.
 const HOST_PREFIX: &str = "system:host:";
 
-const HOST_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Long, as nothing renews it yet: a host whose certificate has ended joins again with a new token.
+const HOST_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 /// A new one is made at each start.
 const SERVING_LIFETIME: Duration = Duration::from_secs(397 * 24 * 3600);
 
