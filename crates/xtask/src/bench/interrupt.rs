@@ -83,7 +83,8 @@ impl Children {
         table.stopping = true;
         for process in table.running.drain(..).filter_map(|process| process.upgrade()) {
             // One that has ended needs no signal.
-            let _ = pidfd_send_signal(&process, Signal::INT);
+            // Not SIGINT: a program that was started in the background may ignore that one.
+            let _ = pidfd_send_signal(&process, Signal::TERM);
         }
     }
 }
@@ -105,7 +106,7 @@ mod tests {
         let children = Children::default();
         let mut sleeper = children.start(Command::new("sleep").arg("600")).unwrap();
         children.stop();
-        assert_eq!(sleeper.child.wait().unwrap().signal(), Some(SIGINT));
+        assert_eq!(sleeper.child.wait().unwrap().signal(), Some(SIGTERM));
         let refused = children.start(&mut Command::new("true")).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::Interrupted);
         assert!(children.told_to_end() && !Children::default().told_to_end());
