@@ -41,7 +41,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    match runtime.block_on(run(cli.command, instance)) {
+    let result = runtime.block_on(run(cli.command, instance));
+    // What was broken off may still wait for a download.
+    runtime.shutdown_background();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(error.as_ref()),
     }

@@ -17,27 +17,29 @@ use std::{
 const IMAGE: &str = "localhost/demo/busybox:latest";
 
 /// Imports the demo image, unless it is there. Its name.
-pub(super) fn image(
+pub(super) async fn image(
     instance: &Instance,
-    archive: Option<&Path>,
+    archive: Option<PathBuf>,
     step: &progress::Step,
 ) -> Result<(String, String), StepError> {
-    let store = ImageStore::open(&instance.images())?;
+    step.note(if archive.is_some() { "importing it" } else { "making it from Debian's busybox" });
+    let (images, cache) = (instance.images(), instance.cache());
+    let made = tokio::task::spawn_blocking(move || ensure_image(&images, &cache, archive)).await??;
+    Ok((IMAGE.to_owned(), inventory::outcome(made)))
+}
+
+/// Whether the image had to be imported.
+fn ensure_image(images: &Path, cache: &Path, archive: Option<PathBuf>) -> Result<bool, StepError> {
+    let store = ImageStore::open(images)?;
     if store.resolve(IMAGE).is_some() {
-        return Ok((IMAGE.to_owned(), "already there".to_owned()));
+        return Ok(false);
     }
-    let built;
     let archive = match archive {
         Some(archive) => archive,
-        None => {
-            step.note("building it from Debian's busybox");
-            built = build(&instance.cache())?;
-            &built
-        }
+        None => build(cache)?,
     };
-    step.note("importing it");
-    store.import_archive(archive, Some(IMAGE), &|_| {})?;
-    Ok((IMAGE.to_owned(), String::new()))
+    store.import_archive(&archive, Some(IMAGE), &|_| {})?;
+    Ok(true)
 }
 
 /// Makes the archive of the demo image with the scripts that the repository has for it.

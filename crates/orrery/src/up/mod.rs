@@ -9,7 +9,7 @@ mod preflight;
 mod progress;
 mod start;
 
-use crate::{args::Up, down, instance::Instance, say};
+use crate::{args::Up, down, instance::Instance, roles, say};
 use orrery_client::Access;
 use preflight::PreflightError;
 pub(crate) use preflight::qemu;
@@ -92,13 +92,12 @@ pub(crate) async fn run(instance: &Instance, options: &Up) -> Result<(), UpError
     let running = start::keeper_answers(instance).await;
     preflight::check(instance, running).await?;
     let steps = Steps { instance, progress: Progress::new(), timeout: Duration::from_secs(options.step_timeout) };
-    let interrupted = async {
-        let _ = tokio::signal::ctrl_c().await;
-    };
+    let broken_off = |source: StepError| UpError::Step { step: "orrery up", advice: String::new(), source };
+    let interrupted = roles::shutdown_on_signal().map_err(|error| broken_off(error.into()))?;
     let result = tokio::select! {
         // Cancel-safe: what was begun is stopped below, or found again by the next run.
         result = carry_out(&steps, options) => result,
-        () = interrupted => Err(UpError::Step { step: "orrery up", advice: String::new(), source: "interrupted".into() }),
+        () = interrupted.cancelled() => Err(broken_off("it was interrupted".into())),
     };
     match result {
         Ok(shown) => {
@@ -122,7 +121,7 @@ pub(crate) async fn run(instance: &Instance, options: &Up) -> Result<(), UpError
 /// All steps; the lines to print at the end.
 async fn carry_out(steps: &Steps<'_>, options: &Up) -> Result<Vec<String>, UpError> {
     let instance = steps.instance;
-    steps.run("guest kernel and first file system", async |step| start::guest_boot(instance, step)).await?;
+    steps.run("guest kernel and first file system", async |step| start::guest_boot(instance, step).await).await?;
     steps.run("keeper", async |_| start::keeper(instance).await).await?;
     let manager: Access = steps.run("manager", async |_| start::manager(instance).await).await?;
     steps.run("host-1 joins cluster-1", async |step| inventory::host(instance, &manager, step).await).await?;
@@ -130,8 +129,8 @@ async fn carry_out(steps: &Steps<'_>, options: &Up) -> Result<Vec<String>, UpErr
     let supervisor = steps.run("kubeconfig", async |_| start::supervisor_access(instance).await).await?;
     steps.run("namespace demo", async |step| inventory::namespace(&manager, &supervisor, step).await).await?;
     if !options.no_demo {
-        let image = options.demo_image.as_deref();
-        let present = steps.run("demo image", async |step| demo::image(instance, image, step)).await?;
+        let archive = options.demo_image.clone();
+        let present = steps.run("demo image", async |step| demo::image(instance, archive, step).await).await?;
         steps.run("pod demo/hello runs", async |step| demo::pod(instance, &supervisor, &present, step).await).await?;
     }
     let seconds = steps.progress.elapsed().as_secs_f64();

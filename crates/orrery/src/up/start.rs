@@ -27,9 +27,10 @@ pub(crate) async fn keeper_answers(instance: &Instance) -> bool {
 }
 
 /// Gets the guest's kernel and puts its first file system together.
-pub(super) fn guest_boot(instance: &Instance, step: &progress::Step) -> Result<((), String), StepError> {
+pub(super) async fn guest_boot(instance: &Instance, step: &progress::Step) -> Result<((), String), StepError> {
     step.note("looking in the cache");
-    let boot: GuestBoot = roles::prepare_guest_boot(instance)?;
+    let instance = instance.clone();
+    let boot: GuestBoot = tokio::task::spawn_blocking(move || roles::prepare_guest_boot(&instance)).await??;
     Ok(((), format!("Linux {}", boot.kernel_release)))
 }
 

@@ -49,6 +49,8 @@ fn a_machine_that_is_not_ready_is_told_what_to_do() {
     leftovers::assert_none(&orrery);
     refusals::a_step_that_takes_too_long(&orrery);
     leftovers::assert_none(&orrery);
+    refusals::an_interrupt(&orrery);
+    leftovers::assert_none(&orrery);
 }
 
 fn a_second_up_changes_nothing(orrery: &Installation) {

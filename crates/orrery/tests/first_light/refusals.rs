@@ -1,7 +1,9 @@
 //! What `orrery up` says when it can't: what, why, and what helps; and nothing is started.
 
-use crate::installation::{Installation, text};
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, os::unix::process::CommandExt, process::Command};
+use crate::installation::{Installation, text, wait_until};
+use std::{
+    fs, net::TcpListener, os::unix::fs::PermissionsExt, os::unix::process::CommandExt, process::Command, process::Stdio,
+};
 
 /// Runs a command that must fail and name each of `parts`.
 fn refused(mut command: Command, parts: &[&str]) {
@@ -87,6 +89,16 @@ pub(crate) fn a_step_that_takes_too_long(orrery: &Installation) {
     fs::remove_dir_all(orrery.state().join("manager")).unwrap();
     command.env("ORRERY_LOG", "error");
     refused(command, &["did not end within 1 s", "--step-timeout", "logs"]);
+}
+
+pub(crate) fn an_interrupt(orrery: &Installation) {
+    let mut child = orrery.command(&["up", "--no-demo"]).stderr(Stdio::piped()).spawn().unwrap();
+    let socket = std::path::Path::new("/run/orrery").join(orrery.name()).join("keeper.sock");
+    wait_until("the keeper listens", || socket.exists().then_some(()));
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+    assert!(!child.wait().unwrap().success() && said.contains("interrupted"), "{said}");
 }
 
 pub(crate) fn another_state_with_the_same_name(orrery: &Installation) {
