@@ -34,13 +34,13 @@ pub(crate) fn delete(context: &Context<'_>) -> Result<(), ApiError> {
 async fn check_writer(context: &Context<'_>, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
     let Some((user, authorizer)) = context.caller else { return Ok(()) };
     let resource = context.resource;
-    check_node_write(user, resource.group, resource.plural, &context.subresource, new, old)?;
+    check_node_write(user, &resource.group, &resource.plural, &context.subresource, new, old)?;
     if resource.group == rbac::GROUP {
         // What a role grants already needs no right; only a change is a grant.
         let unchanged = old
             .is_some_and(|old| ["rules", "roleRef", "subjects"].iter().all(|field| old.get(*field) == new.get(*field)));
         if !unchanged {
-            rbac::check_escalation(authorizer, user, resource.plural, new).await?;
+            rbac::check_escalation(authorizer, user, &resource.plural, new).await?;
         }
     }
     Ok(())

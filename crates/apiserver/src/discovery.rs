@@ -3,7 +3,6 @@
 use crate::{
     http::{ResponseBody, accept, query::Query, respond},
     server::ApiServer,
-    subresource,
 };
 use ::http::{HeaderMap, Method, Response, request::Parts};
 use orrery_machinery::{
@@ -13,7 +12,7 @@ use orrery_machinery::{
     status::ApiError,
 };
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// The media type of aggregated discovery.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -22,19 +21,14 @@ const HEALTH_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The documents that are made once from the resources.
 pub(crate) struct Documents {
-    resources: Vec<ResourceDescriptor>,
     openapi: Vec<Document>,
     openapi_index: Value,
 }
 
 impl Documents {
-    pub(crate) fn new(resources: &[ResourceDescriptor]) -> Self {
-        let openapi = openapi::documents(resources, subresource::SERVED);
-        Self { resources: resources.to_vec(), openapi_index: openapi::v3_index(&openapi), openapi }
-    }
-
-    fn discovery(&self) -> Discovery<'_> {
-        Discovery { descriptors: &self.resources, subresources: subresource::SERVED }
+    pub(crate) fn new(resources: &[Arc<ResourceDescriptor>]) -> Self {
+        let openapi = openapi::documents(resources);
+        Self { openapi_index: openapi::v3_index(&openapi), openapi }
     }
 }
 
@@ -44,7 +38,8 @@ pub(crate) fn answer(server: &ApiServer, parts: &Parts, path: &str) -> Result<Re
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         return Err(ApiError::method_not_allowed());
     }
-    let discovery = server.documents.discovery();
+    let table = server.registry.table();
+    let discovery = Discovery { descriptors: table.all() };
     let document = match segments.as_slice() {
         ["version"] => Some(version(server)),
         ["metrics"] => {
@@ -61,10 +56,10 @@ pub(crate) fn answer(server: &ApiServer, parts: &Parts, path: &str) -> Result<Re
         ["api", version] => discovery.resource_list("", version),
         ["apis", group] => discovery.group(group),
         ["apis", group, version] => discovery.resource_list(group, version),
-        ["openapi", "v3"] => Some(server.documents.openapi_index.clone()),
+        ["openapi", "v3"] => Some(table.documents().openapi_index.clone()),
         ["openapi", "v3", rest @ ..] => {
             let path = rest.join("/");
-            let found = server.documents.openapi.iter().find(|document| document.path == path);
+            let found = table.documents().openapi.iter().find(|document| document.path == path);
             found.map(|document| document.content.clone())
         }
         [] => Some(json!({"paths": [

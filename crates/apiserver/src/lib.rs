@@ -1,7 +1,7 @@
 //! The Kubernetes API machinery over HTTP: authentication, authorization, admission, watch, and a registry of resources.
 //!
 //! The crate knows no resource by itself: each one is registered by a
-//! [`ResourceDescriptor`](orrery_machinery::descriptor::ResourceDescriptor). [`builtin`] holds those of Kubernetes; the
+//! [`ResourceDescriptor`](orrery_machinery::descriptor::ResourceDescriptor). The crate `kinds` holds those of Kubernetes; the
 //! manager's inventory is served by the same code with other descriptors. Objects live in a
 //! [`Store`](orrery_store::Store) as JSON without their resource version, which is the store's revision of the last write.
 //!
@@ -29,7 +29,6 @@
 mod admission;
 mod auth;
 
-pub mod builtin;
 mod config;
 mod discovery;
 mod envelope;

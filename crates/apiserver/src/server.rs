@@ -4,7 +4,6 @@ use crate::{
     admission,
     auth::{Authorizer, NodeView, Reviews, User},
     config::{Config, ConfigError, ExtraRoute, Limits, ReviewHandler, VersionInfo},
-    discovery::Documents,
     http::{self, InProcess},
     metrics::Metrics,
     rbac::{self, RbacCache, bootstrap},
@@ -36,7 +35,6 @@ pub struct ApiServer {
     pub(crate) reviews: HashMap<(String, String), Arc<dyn ReviewHandler>>,
     pub(crate) extra: Vec<ExtraRoute>,
     pub(crate) kubelets: Option<Kubelets>,
-    pub(crate) documents: Documents,
     pub(crate) version: VersionInfo,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
@@ -56,31 +54,34 @@ impl ApiServer {
         let mut seen = HashSet::new();
         for resource in &config.resources {
             let name = format!("{}.{}/{}", resource.plural, resource.group, resource.version);
-            if !seen.insert((resource.group, resource.version, resource.plural)) {
+            if !seen.insert((&resource.group, &resource.version, &resource.plural)) {
                 return Err(ConfigError::Duplicate(name));
             }
-            let key = (resource.group.to_owned(), resource.plural.to_owned());
-            let answered = Reviews::answers(resource.group, resource.plural) || reviews.contains_key(&key);
+            let key = (resource.group.to_string(), resource.plural.to_string());
+            let answered = Reviews::answers(&resource.group, &resource.plural) || reviews.contains_key(&key);
             if resource.storage == Storage::Review && !answered {
                 return Err(ConfigError::NoReviewHandler(name));
             }
         }
+        let mut own_reviews = Vec::new();
         let has_rbac = config.resources.iter().any(|resource| resource.group == rbac::GROUP);
+        for resource in config.resources.iter().filter(|r| Reviews::answers(&r.group, &r.plural)) {
+            let key = (resource.group.to_string(), resource.plural.to_string());
+            own_reviews.push(key);
+        }
+        let registry = Registry::new(config.resources, Arc::clone(&config.store));
         if config.bootstrap {
-            let registry = Registry::new(&config.resources, Arc::clone(&config.store));
             create_bootstrap(&registry).await?;
         }
         let cache = Arc::new(RbacCache::start(Arc::clone(&config.store), has_rbac).await?);
-        let authorizer = Arc::new(Authorizer::new(cache, NodeView::new(Arc::clone(&config.store))));
+        let authorizer = Arc::new(Authorizer::new(cache, NodeView::new(config.store)));
         let own: Arc<dyn ReviewHandler> = Arc::new(Reviews::new(Arc::clone(&authorizer)));
-        for resource in config.resources.iter().filter(|r| Reviews::answers(r.group, r.plural)) {
-            let key = (resource.group.to_owned(), resource.plural.to_owned());
+        for key in own_reviews {
             reviews.entry(key).or_insert_with(|| Arc::clone(&own));
         }
         let kubelets = config.kubelet.map(|access| Kubelets::new(&access)).transpose().map_err(ConfigError::Kubelet)?;
         Ok(Arc::new(Self {
-            documents: Documents::new(&config.resources),
-            registry: Registry::new(&config.resources, config.store),
+            registry,
             authorizer,
             reviews,
             extra: config.extra,
@@ -134,7 +135,10 @@ async fn create_bootstrap(registry: &Registry) -> Result<(), ConfigError> {
     for (group, plural, object) in namespaces.chain(rbac) {
         let name = format!("{plural}/{}", meta::name(&object));
         let Some(resource) = registry.resource(group, "v1", plural) else { continue };
-        registry.create_if_missing(resource, object).await.map_err(|source| ConfigError::Bootstrap { name, source })?;
+        registry
+            .create_if_missing(&resource, object)
+            .await
+            .map_err(|source| ConfigError::Bootstrap { name, source })?;
     }
     Ok(())
 }

@@ -1,28 +1,9 @@
 //! Which resources there are, as clients ask for it: the aggregated form (`apidiscovery.k8s.io/v2`, one document under
 //! `/api` and one under `/apis`) and the legacy form (`APIVersions`, `APIGroupList`, `APIGroup`, `APIResourceList`).
 
-use crate::descriptor::{ResourceDescriptor, Storage};
+use crate::descriptor::{ResourceDescriptor, Storage, Subresource};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// A sub-resource that the server serves beyond `status`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubresourceInfo {
-    /// API group of the resource; empty for the core group.
-    pub group: &'static str,
-    /// The resource that it belongs to, such as `pods`.
-    pub plural: &'static str,
-    /// Such as `log`.
-    pub name: &'static str,
-    /// The kind that is sent and answered, such as `Eviction`.
-    pub kind: &'static str,
-    /// The API group of that kind, where it is not the resource's.
-    pub kind_group: &'static str,
-    /// The version of that kind.
-    pub kind_version: &'static str,
-    /// Such as `get`.
-    pub verbs: &'static [&'static str],
-}
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 /// What can be done with a resource.
 #[must_use]
@@ -35,46 +16,33 @@ pub fn verbs(descriptor: &ResourceDescriptor) -> &'static [&'static str] {
     }
 }
 
-const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
-
 /// What the discovery documents are made from.
 #[derive(Clone, Copy)]
 pub struct Discovery<'a> {
     /// Every resource.
-    pub descriptors: &'a [ResourceDescriptor],
-    /// Their sub-resources beyond `status`.
-    pub subresources: &'a [SubresourceInfo],
+    pub descriptors: &'a [Arc<ResourceDescriptor>],
 }
 
 impl<'a> Discovery<'a> {
-    /// Group to versions, in the order of names; the core group is the empty one.
-    fn groups(&self) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
-        let mut groups: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    /// Group to versions, in the order of names; the core group is the empty one. The preferred version is the first.
+    fn groups(&self) -> BTreeMap<&'a str, Vec<&'a str>> {
+        let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for descriptor in self.descriptors {
-            groups.entry(descriptor.group).or_default().insert(descriptor.version);
+            let versions = groups.entry(&descriptor.group).or_default();
+            if !versions.contains(&&*descriptor.version) {
+                versions.push(&descriptor.version);
+            }
+        }
+        for versions in groups.values_mut() {
+            versions.sort_by_key(|version| Reverse(version_priority(version)));
         }
         groups
     }
 
     fn resources(&self, group: &str, version: &str) -> Vec<&'a ResourceDescriptor> {
-        let mut found: Vec<_> = self.descriptors.iter().filter(|d| d.group == group && d.version == version).collect();
-        found.sort_by_key(|d| d.plural);
-        found
-    }
-
-    fn subresources_of(&self, descriptor: &ResourceDescriptor) -> Vec<SubresourceInfo> {
-        let status = descriptor.has_status.then_some(SubresourceInfo {
-            group: descriptor.group,
-            plural: descriptor.plural,
-            name: "status",
-            kind: descriptor.kind,
-            kind_group: descriptor.group,
-            kind_version: descriptor.version,
-            verbs: STATUS_VERBS,
-        });
-        let others = self.subresources.iter().filter(|s| s.group == descriptor.group && s.plural == descriptor.plural);
-        let mut found: Vec<_> = others.cloned().chain(status).collect();
-        found.sort_by_key(|s| s.name);
+        let of_it = self.descriptors.iter().filter(|d| d.group == group && d.version == version);
+        let mut found: Vec<_> = of_it.map(|d| &**d).collect();
+        found.sort_by(|a, b| a.plural.cmp(&b.plural));
         found
     }
 
@@ -86,9 +54,9 @@ impl<'a> Discovery<'a> {
             .iter()
             .filter(|(group, _)| group.is_empty() == core)
             .map(|(group, versions)| {
-                let version = |version: &&'static str| {
+                let version = |version: &&str| {
                     let resources: Vec<Value> =
-                        self.resources(group, version).into_iter().map(|d| self.aggregated_resource(d)).collect();
+                        self.resources(group, version).into_iter().map(aggregated_resource).collect();
                     json!({"version": version, "freshness": "Current", "resources": resources})
                 };
                 let versions: Vec<Value> = versions.iter().map(version).collect();
@@ -99,31 +67,6 @@ impl<'a> Discovery<'a> {
         json!({
             "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
         })
-    }
-
-    fn aggregated_resource(&self, descriptor: &ResourceDescriptor) -> Value {
-        let subresources: Vec<Value> = self
-            .subresources_of(descriptor)
-            .iter()
-            .map(|s| {
-                let kind = json!({"group": s.kind_group, "version": s.kind_version, "kind": s.kind});
-                json!({"subresource": s.name, "responseKind": kind, "verbs": s.verbs})
-            })
-            .collect();
-        let mut resource = json!({
-            "resource": descriptor.plural,
-            "responseKind": {"group": descriptor.group, "version": descriptor.version, "kind": descriptor.kind},
-            "scope": if descriptor.namespaced { "Namespaced" } else { "Cluster" },
-            "singularResource": descriptor.singular,
-            "verbs": verbs(descriptor),
-        });
-        let lists = [
-            ("shortNames", json!(descriptor.short_names)),
-            ("categories", json!(descriptor.categories)),
-            ("subresources", json!(subresources)),
-        ];
-        add_lists(&mut resource, lists);
-        resource
     }
 
     /// `APIVersions`, under `/api`.
@@ -171,7 +114,7 @@ impl<'a> Discovery<'a> {
             let lists = [("shortNames", json!(descriptor.short_names)), ("categories", json!(descriptor.categories))];
             add_lists(&mut resource, lists);
             resources.push(resource);
-            resources.extend(self.subresources_of(descriptor).iter().map(|s| legacy_subresource(descriptor, s)));
+            resources.extend(subresources_of(descriptor).into_iter().map(|s| legacy_subresource(descriptor, s)));
         }
         let document = json!({
             "kind": "APIResourceList", "apiVersion": "v1",
@@ -181,17 +124,47 @@ impl<'a> Discovery<'a> {
     }
 }
 
-fn legacy_subresource(descriptor: &ResourceDescriptor, subresource: &SubresourceInfo) -> Value {
+fn subresources_of(descriptor: &ResourceDescriptor) -> Vec<&Subresource> {
+    let mut found: Vec<_> = descriptor.subresources.iter().collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+fn aggregated_resource(descriptor: &ResourceDescriptor) -> Value {
+    let subresources: Vec<Value> = subresources_of(descriptor)
+        .iter()
+        .map(|s| {
+            let kind = json!({"group": s.kind_group, "version": s.kind_version, "kind": s.kind});
+            json!({"subresource": s.name, "responseKind": kind, "verbs": s.verbs})
+        })
+        .collect();
+    let mut resource = json!({
+        "resource": descriptor.plural,
+        "responseKind": {"group": descriptor.group, "version": descriptor.version, "kind": descriptor.kind},
+        "scope": if descriptor.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": descriptor.singular,
+        "verbs": verbs(descriptor),
+    });
+    let lists = [
+        ("shortNames", json!(descriptor.short_names)),
+        ("categories", json!(descriptor.categories)),
+        ("subresources", json!(subresources)),
+    ];
+    add_lists(&mut resource, lists);
+    resource
+}
+
+fn legacy_subresource(descriptor: &ResourceDescriptor, subresource: &Subresource) -> Value {
     let mut document = json!({
-        "name": format!("{}/{}", subresource.plural, subresource.name),
+        "name": format!("{}/{}", descriptor.plural, subresource.name),
         "singularName": "",
         "namespaced": descriptor.namespaced,
         "kind": subresource.kind,
         "verbs": subresource.verbs,
     });
-    if (subresource.kind_group, subresource.kind_version) != (descriptor.group, descriptor.version) {
-        document["group"] = subresource.kind_group.into();
-        document["version"] = subresource.kind_version.into();
+    if (&subresource.kind_group, &subresource.kind_version) != (&descriptor.group, &descriptor.version) {
+        document["group"] = json!(subresource.kind_group);
+        document["version"] = json!(subresource.kind_version);
     }
     document
 }
@@ -211,30 +184,45 @@ pub fn group_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
-fn group_document(group: &str, versions: &BTreeSet<&'static str>) -> Value {
+/// Orders versions of an API: `v2` before `v1`, these before `v2beta1`, betas before alphas, and what follows no pattern last,
+/// by name (<https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definition-versioning/#version-priority>).
+/// The greatest is preferred.
+#[must_use]
+pub fn version_priority(version: &str) -> (u8, u64, u64, Reverse<String>) {
+    let name = || Reverse(version.to_owned());
+    let split = |text: &str| -> Option<(u8, u64, u64)> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let major = text[..digits].parse().ok()?;
+        let minor = |rest: &str| if rest.is_empty() { None } else { rest.parse().ok() };
+        match &text[digits..] {
+            "" => Some((3, major, 0)),
+            stage => match (stage.strip_prefix("beta"), stage.strip_prefix("alpha")) {
+                (Some(rest), _) => Some((2, major, minor(rest)?)),
+                (_, Some(rest)) => Some((1, major, minor(rest)?)),
+                _ => None,
+            },
+        }
+    };
+    let parsed = version.strip_prefix('v').and_then(split);
+    parsed.map_or_else(|| (0, 0, 0, name()), |(stage, major, minor)| (stage, major, minor, name()))
+}
+
+fn group_document(group: &str, versions: &[&str]) -> Value {
     let entry = |version: &&str| json!({"groupVersion": group_version(group, version), "version": version});
     let versions: Vec<Value> = versions.iter().map(entry).collect();
-    let preferred = versions.last().cloned().unwrap_or(Value::Null);
+    let preferred = versions.first().cloned().unwrap_or(Value::Null);
     json!({"name": group, "versions": versions, "preferredVersion": preferred})
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::descriptor::test_descriptor;
+    use crate::descriptor::{FixedResource, test_descriptor};
 
-    const RESIZE: SubresourceInfo = SubresourceInfo {
-        group: "test.io",
-        plural: "widgets",
-        name: "resize",
-        kind: "Resize",
-        kind_group: "autoscaling",
-        kind_version: "v1",
-        verbs: &["create"],
-    };
+    const RESIZE: &[Subresource] = &[Subresource::handled("resize", ("autoscaling", "v1", "Resize"), &["create"])];
 
-    fn descriptors() -> [ResourceDescriptor; 2] {
-        let review = ResourceDescriptor {
+    fn descriptors() -> [Arc<ResourceDescriptor>; 2] {
+        let review = FixedResource {
             group: "",
             kind: "Review",
             plural: "reviews",
@@ -243,13 +231,24 @@ mod tests {
             short_names: &[],
             ..test_descriptor()
         };
-        [test_descriptor(), review]
+        let widget = FixedResource { subresources: RESIZE, ..test_descriptor() };
+        [Arc::new(widget.into()), Arc::new(review.into())]
+    }
+
+    #[test]
+    fn versions_are_preferred_as_upstream_prefers_them() {
+        let mut versions =
+            ["foo1", "v12alpha1", "v10", "v11beta2", "foo10", "v3beta1", "v11alpha2", "v1", "v10beta3", "v2"];
+        versions.sort_by_key(|version| Reverse(version_priority(version)));
+        let documented =
+            ["v10", "v2", "v1", "v11beta2", "v10beta3", "v3beta1", "v12alpha1", "v11alpha2", "foo1", "foo10"];
+        assert_eq!(versions, documented);
     }
 
     #[test]
     fn the_aggregated_form_tells_core_from_named_groups() {
         let descriptors = descriptors();
-        let discovery = Discovery { descriptors: &descriptors, subresources: &[RESIZE] };
+        let discovery = Discovery { descriptors: &descriptors };
         let core = discovery.aggregated(true);
         assert_eq!(core["items"][0]["metadata"], json!({}));
         assert_eq!(core["items"][0]["versions"][0]["resources"][0]["verbs"], json!(["create"]));
@@ -266,7 +265,7 @@ mod tests {
     #[test]
     fn the_legacy_form_lists_groups_versions_and_resources() {
         let descriptors = descriptors();
-        let discovery = Discovery { descriptors: &descriptors, subresources: &[RESIZE] };
+        let discovery = Discovery { descriptors: &descriptors };
         assert_eq!(discovery.api_versions("h:1")["versions"], json!(["v1"]));
         assert_eq!(discovery.group_list()["groups"][0]["preferredVersion"]["groupVersion"], "test.io/v1");
         assert_eq!(discovery.group("test.io").unwrap()["kind"], "APIGroup");

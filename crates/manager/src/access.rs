@@ -7,7 +7,6 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use orrery_api::inventory::GROUP;
-use orrery_apiserver::builtin;
 use orrery_machinery::descriptor::ResourceDescriptor;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -19,7 +18,7 @@ const NAME: &str = "orrery:supervisors";
 /// The kinds that grant rights. The inventory has no namespaces, so those for namespaces are left out.
 pub(crate) fn kinds() -> Vec<ResourceDescriptor> {
     let grants = ["ClusterRole", "ClusterRoleBinding"];
-    builtin::resources().into_iter().filter(|resource| grants.contains(&resource.kind)).collect()
+    orrery_kinds::resources().into_iter().filter(|resource| grants.contains(&&*resource.kind)).collect()
 }
 
 /// Makes the rights as they should be, whatever they were.

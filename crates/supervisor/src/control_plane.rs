@@ -219,7 +219,7 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
     let tls = tls::server(&serving, tls::Clients::Optional(authorities.client_ca_pem()), &["h2", "http/1.1"])?;
     let store = Embedded::open(&config.directory.join("store.db"), EmbeddedOptions::default()).await?;
     let store = Arc::new(store);
-    let mut api = ApiConfig::new(orrery_apiserver::builtin::resources(), Arc::clone(&store) as _);
+    let mut api = ApiConfig::new(orrery_kinds::resources(), Arc::clone(&store) as _);
     api.bootstrap = true;
     api.kubelet = Some(KubeletAccess {
         credentials: authorities.issue_kubelet_client()?,

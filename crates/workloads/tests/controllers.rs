@@ -11,7 +11,7 @@ use orrery_api::{
     names::HostName,
     units::{Bytes, MilliCpu},
 };
-use orrery_apiserver::{ApiServer, User, builtin};
+use orrery_apiserver::{ApiServer, User};
 use orrery_drs::{
     place::{Host, Snapshot},
     review::answer,
@@ -52,7 +52,7 @@ impl Cluster {
     async fn start(reachable: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Embedded::open(&directory.path().join("store.db"), EmbeddedOptions::default()).await.unwrap();
-        let config = orrery_apiserver::Config::new(builtin::resources(), Arc::new(store));
+        let config = orrery_apiserver::Config::new(orrery_kinds::resources(), Arc::new(store));
         let server = ApiServer::new(config).await.unwrap();
         let client = kube::Client::new(server.in_process(User::new("controllers", ["system:masters"])), "default");
         let cluster =

@@ -35,7 +35,7 @@ impl NodeView {
         let key = key::object("", "pods", namespace, pod);
         let entry = self.store.get(&key).await.map_err(|error| AuthorizeError::Unknown(error.to_string()))?;
         let Some(entry) = entry else { return Ok(true) };
-        let pod = envelope::decode(&entry).map_err(|error| AuthorizeError::Unknown(error.message))?;
+        let pod = envelope::decode_stored(&entry).map_err(|error| AuthorizeError::Unknown(error.message))?;
         Ok(object::text(&pod, "/spec/nodeName") == node)
     }
 
@@ -44,7 +44,7 @@ impl NodeView {
         let request = RangeRequest { prefix, ..RangeRequest::default() };
         let page = self.store.range(request).await.map_err(|error| AuthorizeError::Unknown(error.to_string()))?;
         for entry in &page.entries {
-            let pod = envelope::decode(entry).map_err(|error| AuthorizeError::Unknown(error.message))?;
+            let pod = envelope::decode_stored(entry).map_err(|error| AuthorizeError::Unknown(error.message))?;
             if object::text(&pod, "/spec/nodeName") == node && refers_to(&pod, &asked.resource, &asked.name) {
                 return Ok(true);
             }

@@ -11,10 +11,9 @@ use crate::{
     config::{ExtraRequest, ExtraRoute},
     metrics::{Counted, RequestLabels},
     server::ApiServer,
-    subresource,
 };
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request::Parts};
-use orrery_machinery::status::ApiError;
+use orrery_machinery::{descriptor::Text, status::ApiError};
 use std::{sync::Arc, time::Instant};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -143,14 +142,18 @@ fn labels(server: &ApiServer, verb: Option<Verb>, method: &Method, path: &Path, 
         _ => "other",
     };
     let (group, resource, subresource) = match known {
-        Some((path, resource)) => (resource.group, resource.plural, subresource::known(&path.subresource)),
-        None => ("", "", ""),
+        Some((path, resource)) => {
+            let subresource =
+                resource.subresource(&path.subresource).map_or(Text::default(), |found| found.name.clone());
+            (resource.group.clone(), resource.plural.clone(), subresource)
+        }
+        None => Default::default(),
     };
     RequestLabels {
         verb: if resource.is_empty() { plain } else { verb.map_or(plain, Verb::as_str) },
-        group: group.to_owned(),
-        resource: resource.to_owned(),
-        subresource: subresource.to_owned(),
+        group: group.into_owned(),
+        resource: resource.into_owned(),
+        subresource: subresource.into_owned(),
         code,
     }
 }

@@ -4,9 +4,11 @@ use super::{
     GROUP,
     rules::{Binding, Policy, RoleRef, Rule, rules_of},
 };
-use crate::auth::{Attributes, User};
+use crate::{
+    auth::{Attributes, User},
+    envelope,
+};
 use orrery_store::{Change, Entry, RangeRequest, Revision, Store, StoreError, WatchEvent};
-use serde_json::Value;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -127,7 +129,7 @@ fn apply(policy: &mut Policy, change: &Change) {
 }
 
 fn put(policy: &mut Policy, entry: &Entry) {
-    let Ok(object) = serde_json::from_slice::<Value>(&entry.value) else {
+    let Ok(object) = envelope::decode_stored(entry) else {
         // Refusing is the safe side: what cannot be read grants nothing.
         tracing::error!(key = %entry.key, "a role or binding in the store is damaged and is left out");
         return;

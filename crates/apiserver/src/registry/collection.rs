@@ -2,10 +2,11 @@
 
 use super::{
     Context, Registry,
-    list::Listed,
     options::{DeleteOptions, ListOptions},
 };
 use orrery_machinery::{meta, status::ApiError};
+use orrery_store::Revision;
+use serde_json::Value;
 
 impl Registry {
     /// Deletes the objects that the options select, one by one, and gives those that it dealt with.
@@ -17,10 +18,11 @@ impl Registry {
         context: &Context<'_>,
         list: &ListOptions,
         options: &DeleteOptions,
-    ) -> Result<Listed, ApiError> {
-        let mut listed = self.list(context, list).await?;
+    ) -> Result<(Revision, Vec<Value>), ApiError> {
+        let listed = self.list(context, list).await?;
         let mut done = Vec::new();
-        for item in listed.items {
+        for entry in listed.entries {
+            let item = context.decode(&entry)?;
             let one = Context {
                 caller: context.caller,
                 resource: context.resource,
@@ -36,7 +38,6 @@ impl Registry {
                 Err(error) => return Err(error),
             }
         }
-        listed.items = done;
-        Ok(listed)
+        Ok((listed.revision, done))
     }
 }

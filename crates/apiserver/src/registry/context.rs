@@ -1,12 +1,15 @@
 //! What a verb works on.
 
 use super::{key, options::WriteOptions};
-use crate::auth::{Authorizer, User};
+use crate::{
+    auth::{Authorizer, User},
+    envelope,
+};
 use orrery_machinery::{
     descriptor::{ResourceDescriptor, Storage},
     status::{ApiError, Target},
 };
-use orrery_store::{Op, StoreError};
+use orrery_store::{Entry, Op, StoreError};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -26,27 +29,34 @@ pub(crate) struct Context<'a> {
 impl Context<'_> {
     /// What errors name.
     pub(crate) fn target<'b>(&'b self, name: &'b str) -> Target<'b> {
-        Target { group: self.resource.group, resource: self.resource.plural, name }
+        Target { group: &self.resource.group, resource: &self.resource.plural, name }
     }
 
     /// The key of an object of this resource and namespace.
     pub(crate) fn key(&self, name: &str) -> String {
-        key::object(self.resource.group, self.resource.plural, &self.namespace, name)
+        let stored = &self.resource.stored;
+        key::object(&stored.group, &stored.plural, &self.namespace, name)
     }
 
     /// The prefix of the keys of this resource and namespace.
     pub(crate) fn prefix(&self) -> String {
-        key::prefix(self.resource.group, self.resource.plural, &self.namespace)
+        let stored = &self.resource.stored;
+        key::prefix(&stored.group, &stored.plural, &self.namespace)
     }
 
     /// `apps/v1` or `v1`.
     pub(crate) fn api_version(&self) -> String {
-        api_version(self.resource)
+        self.resource.api_version()
     }
 
     /// Whether this is the core resource `plural`.
     pub(crate) fn is_core(&self, plural: &str) -> bool {
-        self.resource.group.is_empty() && self.resource.plural == plural
+        self.resource.is("", plural)
+    }
+
+    /// The object of an entry, as it is served.
+    pub(crate) fn decode(&self, entry: &Entry) -> Result<Value, ApiError> {
+        envelope::decode(self.resource, entry)
     }
 
     /// The write of an object.
@@ -55,7 +65,7 @@ impl Context<'_> {
             Storage::StoredFor { seconds } => Some(Duration::from_secs(seconds)),
             Storage::Stored | Storage::Review => None,
         };
-        Ok(Op::Put { key, value: crate::envelope::encode(object)?, ttl })
+        Ok(Op::Put { key, value: envelope::encode(self.resource, object)?, ttl })
     }
 }
 
@@ -73,15 +83,6 @@ pub(crate) struct Written {
 impl Written {
     pub(crate) fn kept(object: Value, warnings: Vec<String>) -> Self {
         Self { object, warnings, removed: false }
-    }
-}
-
-/// `apps/v1` or `v1`.
-pub(crate) fn api_version(resource: &ResourceDescriptor) -> String {
-    if resource.group.is_empty() {
-        resource.version.to_owned()
-    } else {
-        format!("{}/{}", resource.group, resource.version)
     }
 }
 

@@ -98,7 +98,7 @@ impl Registry {
             let target = orrery_machinery::status::Target { group: "", resource: "namespaces", name: namespace };
             return Err(ApiError::not_found(target));
         };
-        if meta::is_deleting(&envelope::decode(&entry)?) {
+        if meta::is_deleting(&envelope::decode_stored(&entry)?) {
             let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
             let mut error = ApiError::forbidden(context.target(name), &why);
             if let Some(details) = &mut error.details {
@@ -152,15 +152,15 @@ fn prepare(context: &Context<'_>, new: &mut Value) {
         }
     }
     // A kubelet registers its node together with the status; all others start without.
-    if resource.has_status && !context.is_core("nodes") {
+    if resource.has_status() && !context.is_core("nodes") {
         object::set_field(new, "status", None);
     }
-    (resource.prepare_create)(new);
-    (resource.default)(new);
+    resource.rules.prepare_create(new);
+    resource.rules.default(new);
 }
 
 fn validate(context: &Context<'_>, new: &Value) -> Result<(), ApiError> {
-    let mut errors = (context.resource.validate)(new, None);
+    let mut errors = context.resource.rules.validate(new, None);
     let name = meta::name(new);
     if errors.is_empty() && name.is_empty() {
         errors.push(FieldError::required("metadata.name", "name or generateName is required"));
@@ -173,6 +173,6 @@ fn validate(context: &Context<'_>, new: &Value) -> Result<(), ApiError> {
     if errors.is_empty() {
         Ok(())
     } else {
-        Err(ApiError::invalid(context.resource.kind, context.target(name), &errors))
+        Err(ApiError::invalid(&context.resource.kind, context.target(name), &errors))
     }
 }

@@ -30,6 +30,16 @@ pub(crate) fn parse_body(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiE
     parse(headers, body).map(|(value, _)| value)
 }
 
+/// Checks that a body is an object of this kind, or does not say of which it is.
+pub(crate) fn check_object(value: &Value, kind: &str) -> Result<(), ApiError> {
+    match value["kind"].as_str() {
+        _ if !value.is_object() => Err(ApiError::bad_request("the body is not an object")),
+        None | Some("") => Ok(()),
+        Some(given) if given == kind => Ok(()),
+        Some(given) => Err(ApiError::bad_request(format!("the body is a {given}, not a {kind}"))),
+    }
+}
+
 /// Reads JSON, and the paths of keys that stand twice.
 pub(crate) fn parse_json(body: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
     let mut duplicates = Vec::new();
@@ -119,20 +129,17 @@ pub(crate) fn check(context: &Context<'_>, value: &mut Value, duplicates: &[Stri
     if value["metadata"].is_null() {
         object::set_field(value, "metadata", Some(Value::Object(Map::new())));
     }
-    let unknown = (resource.decode)(value).map_err(|error| {
+    let unknown = resource.rules.decode(value).map_err(|error| {
         let what = if error.path.is_empty() { error.message } else { error.to_string() };
         ApiError::bad_request(format!(
             "{} in version {:?} cannot be handled as a {}: {what}",
             resource.kind, resource.version, resource.kind
         ))
     })?;
-    for path in &unknown {
-        remove(value, &segments(path));
-    }
     if context.options.validation == FieldValidation::Ignore {
         return Ok(Vec::new());
     }
-    let unknown = unknown.iter().map(|path| format!("unknown field {:?}", display(path)));
+    let unknown = unknown.iter().map(|path| format!("unknown field {path:?}"));
     let found: Vec<String> = duplicates.iter().map(|path| format!("duplicate field {path:?}")).chain(unknown).collect();
     if context.options.validation == FieldValidation::Strict && !found.is_empty() {
         let message = format!(
@@ -151,7 +158,7 @@ fn check_kind(context: &Context<'_>, value: &mut Value) -> Result<(), ApiError> 
     if !value.is_object() {
         return Err(ApiError::bad_request("the body is not an object"));
     }
-    let expected = [("apiVersion", context.api_version()), ("kind", context.resource.kind.to_owned())];
+    let expected = [("apiVersion", context.api_version()), ("kind", context.resource.kind.to_string())];
     for (field, expected) in expected {
         match value[field].as_str() {
             Some(given) if given == expected => {}
@@ -167,55 +174,6 @@ fn check_kind(context: &Context<'_>, value: &mut Value) -> Result<(), ApiError> 
     Ok(())
 }
 
-/// A path as the decoder gives it (`spec.?.containers.0.x` or `spec.containers[0].x`), in its parts.
-fn segments(path: &str) -> Vec<&str> {
-    path.split(['.', '[', ']']).filter(|part| !part.is_empty() && *part != "?").collect()
-}
-
-/// A path as upstream writes it: `spec.containers[0].x`.
-fn display(path: &str) -> String {
-    let mut out = String::new();
-    for part in segments(path) {
-        if part.bytes().all(|byte| byte.is_ascii_digit()) {
-            out.push_str(&format!("[{part}]"));
-        } else {
-            if !out.is_empty() {
-                out.push('.');
-            }
-            out.push_str(part);
-        }
-    }
-    out
-}
-
-/// Removes the field at a path. Keys may hold dots: the longest key that fits is taken.
-fn remove(value: &mut Value, path: &[&str]) {
-    match value {
-        Value::Object(map) => {
-            for taken in (1..=path.len()).rev() {
-                let key = path[..taken].join(".");
-                if !map.contains_key(&key) {
-                    continue;
-                }
-                if taken == path.len() {
-                    map.remove(&key);
-                } else if let Some(inner) = map.get_mut(&key) {
-                    remove(inner, &path[taken..]);
-                }
-                return;
-            }
-        }
-        Value::Array(list) => {
-            if let [first, rest @ ..] = path
-                && let Some(inner) = first.parse::<usize>().ok().and_then(|index| list.get_mut(index))
-            {
-                remove(inner, rest);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,14 +185,5 @@ mod tests {
         assert_eq!(value, json!({"a": {"b": 2}, "l": [{"x": 2}], "a.b": 3}));
         assert_eq!(duplicates, ["a.b", "l[0].x"]);
         assert!(parse_json(b"{} {}").is_err());
-    }
-
-    #[test]
-    fn unknown_fields_are_removed_and_shown_as_upstream_shows_them() {
-        let mut value = json!({"spec": {"containers": [{"name": "a", "foo": 1}]}, "x.y": 2, "keep": 3});
-        remove(&mut value, &segments("spec.?.containers.0.foo"));
-        remove(&mut value, &segments("x.y"));
-        assert_eq!(value, json!({"spec": {"containers": [{"name": "a"}]}, "keep": 3}));
-        assert_eq!(display("spec.?.containers.0.foo"), "spec.containers[0].foo");
     }
 }

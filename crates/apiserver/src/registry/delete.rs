@@ -28,7 +28,7 @@ impl Registry {
     pub(crate) async fn delete(&self, context: &Context<'_>, options: &DeleteOptions) -> Result<Written, ApiError> {
         for _ in 0..ATTEMPTS {
             let entry = self.entry(context, &context.name).await?;
-            let old = envelope::decode(&entry)?;
+            let old = context.decode(&entry)?;
             check_preconditions(context, &old, options)?;
             admission::delete(context)?;
             let new = terminating(context, &old, options, object::now_seconds());

@@ -16,6 +16,13 @@ pub(crate) fn object(group: &str, plural: &str, namespace: &str, name: &str) -> 
     format!("{}{name}", prefix(group, plural, namespace))
 }
 
+/// The namespace, empty for objects without, and the name that a key ends in.
+pub(crate) fn parts(key: &str) -> (&str, &str) {
+    let mut parts = key.splitn(5, '/').skip(4);
+    let rest = parts.next().unwrap_or_default();
+    rest.split_once('/').unwrap_or(("", rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -25,5 +32,7 @@ mod tests {
         assert_eq!(object("", "pods", "demo", "a"), "/registry/core/pods/demo/a");
         assert_eq!(object("apps", "deployments", "demo", "a"), "/registry/apps/deployments/demo/a");
         assert_eq!(object("", "nodes", "", "a"), "/registry/core/nodes/a");
+        assert_eq!(parts("/registry/core/nodes/a"), ("", "a"));
+        assert_eq!(parts("/registry/apps/deployments/demo/a"), ("demo", "a"));
     }
 }

@@ -5,10 +5,9 @@ use super::{
     options::{ListOptions, Match, Selection},
     store_error,
 };
-use crate::envelope;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use orrery_machinery::{meta, status::ApiError};
-use orrery_store::{RangeRequest, Revision, StoreError};
+use orrery_machinery::{descriptor::ResourceDescriptor, meta, status::ApiError};
+use orrery_store::{Entry, RangeRequest, Revision, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -18,7 +17,7 @@ const CHUNK: usize = 500;
 /// What a list gives.
 #[derive(Debug)]
 pub(crate) struct Listed {
-    pub(crate) items: Vec<Value>,
+    pub(crate) entries: Vec<Entry>,
     pub(crate) revision: Revision,
     /// Empty on the last page.
     pub(crate) continue_token: String,
@@ -68,7 +67,7 @@ impl Registry {
         };
         let resume = after.clone();
         let request = RangeRequest { prefix, after, limit: None, at };
-        match self.collect(request, options.limit, &options.selection).await {
+        match self.collect(context.resource, request, options.limit, &options.selection).await {
             Err(StoreError::Compacted { .. }) => Err(expired(resume.as_deref())),
             Err(error) => Err(store_error(error)),
             Ok(Err(error)) => Err(error),
@@ -93,11 +92,12 @@ impl Registry {
 
     async fn collect(
         &self,
+        resource: &ResourceDescriptor,
         mut request: RangeRequest,
         limit: Option<usize>,
         selection: &Selection,
     ) -> Result<Result<Listed, ApiError>, StoreError> {
-        let mut items = Vec::new();
+        let mut entries = Vec::new();
         loop {
             request.limit = match limit {
                 None => None,
@@ -108,26 +108,26 @@ impl Registry {
             // The first page fixes the revision of all.
             request.at = Some(page.revision);
             let count = page.entries.len();
-            for (index, entry) in page.entries.iter().enumerate() {
-                let object = match envelope::decode(entry) {
-                    Ok(object) => object,
+            let last = page.entries.last().map(|entry| entry.key.clone());
+            for (index, entry) in page.entries.into_iter().enumerate() {
+                match selection.picks(resource, &entry) {
+                    Ok(true) => entries.push(entry),
+                    Ok(false) => continue,
                     Err(error) => return Ok(Err(error)),
-                };
-                if selection.matches(&object) {
-                    items.push(object);
                 }
                 let left = count - index - 1 + page.remaining;
-                if limit.is_some_and(|limit| items.len() >= limit) && left > 0 {
-                    let continue_token = Token::encode(Some(page.revision), &entry.key);
+                if limit.is_some_and(|limit| entries.len() >= limit) && left > 0 {
+                    let after = entries.last().map(|entry| entry.key.as_str()).unwrap_or_default();
+                    let continue_token = Token::encode(Some(page.revision), after);
                     let remaining = selection.is_everything().then_some(left);
-                    return Ok(Ok(Listed { items, revision: page.revision, continue_token, remaining }));
+                    return Ok(Ok(Listed { entries, revision: page.revision, continue_token, remaining }));
                 }
             }
-            match page.entries.last() {
-                Some(last) if page.remaining > 0 => request.after = Some(last.key.clone()),
+            match last {
+                Some(last) if page.remaining > 0 => request.after = Some(last),
                 Some(_) | None => {
                     let revision = page.revision;
-                    return Ok(Ok(Listed { items, revision, continue_token: String::new(), remaining: None }));
+                    return Ok(Ok(Listed { entries, revision, continue_token: String::new(), remaining: None }));
                 }
             }
         }

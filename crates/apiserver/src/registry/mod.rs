@@ -19,39 +19,55 @@ mod patch;
 mod present;
 mod read;
 mod serve;
+mod table;
 mod update;
 mod watch;
 
 pub(crate) use context::{Context, Written, store_error};
-pub(crate) use decode::parse_body;
+pub(crate) use decode::{check_object, parse_body};
 pub(crate) use options::WriteOptions;
+pub(crate) use patch::Patch;
 pub(crate) use serve::serve;
+pub(crate) use update::Change;
 
 use orrery_machinery::descriptor::ResourceDescriptor;
 use orrery_store::Store;
-use std::{collections::HashMap, sync::Arc};
+use std::sync::{Arc, PoisonError, RwLock};
+pub(crate) use table::Table;
 
 /// How often a write that meets concurrent writes is planned anew.
 const ATTEMPTS: usize = 16;
 
 /// The resources served and where their objects are kept.
 pub(crate) struct Registry {
-    /// By plural; several groups may have one of the same name.
-    resources: HashMap<&'static str, Vec<Arc<ResourceDescriptor>>>,
+    /// The resources that are always served.
+    fixed: Vec<Arc<ResourceDescriptor>>,
+    /// All that is served now; replaced as a whole when custom resources come and go.
+    table: RwLock<Arc<Table>>,
     pub(crate) store: Arc<dyn Store>,
 }
 
 impl Registry {
-    pub(crate) fn new(resources: &[ResourceDescriptor], store: Arc<dyn Store>) -> Self {
-        let mut by_plural: HashMap<_, Vec<_>> = HashMap::new();
-        for resource in resources {
-            by_plural.entry(resource.plural).or_default().push(Arc::new(resource.clone()));
-        }
-        Self { resources: by_plural, store }
+    pub(crate) fn new(resources: Vec<ResourceDescriptor>, store: Arc<dyn Store>) -> Self {
+        let fixed: Vec<_> = resources.into_iter().map(Arc::new).collect();
+        let table = RwLock::new(Arc::new(Table::new(fixed.clone())));
+        Self { fixed, table, store }
+    }
+
+    /// What is served now.
+    pub(crate) fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The resource, if it is served.
-    pub(crate) fn resource(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<ResourceDescriptor>> {
-        self.resources.get(plural)?.iter().find(|resource| resource.group == group && resource.version == version)
+    pub(crate) fn resource(&self, group: &str, version: &str, plural: &str) -> Option<Arc<ResourceDescriptor>> {
+        self.table().resource(group, version, plural).cloned()
+    }
+
+    /// Serves these resources beside the fixed ones, and no others.
+    #[expect(dead_code, reason = "custom resources are served through it")]
+    pub(crate) fn serve_also(&self, custom: impl IntoIterator<Item = Arc<ResourceDescriptor>>) {
+        let all = self.fixed.iter().cloned().chain(custom).collect();
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Table::new(all));
     }
 }

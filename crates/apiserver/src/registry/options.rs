@@ -1,12 +1,16 @@
 //! What a query says about a verb.
 
-use crate::http::query::Query;
+use super::key;
+use crate::{
+    envelope::{self, Stored},
+    http::query::Query,
+};
 use orrery_machinery::{
     descriptor::ResourceDescriptor,
     selector::{FieldSelector, LabelSelector},
     status::{ApiError, FieldError, Target},
 };
-use orrery_store::Revision;
+use orrery_store::{Entry, Revision};
 use serde_json::{Value, json};
 
 /// What to do about fields that are unknown or stand twice.
@@ -84,8 +88,18 @@ impl Selection {
         self.labels.is_everything() && self.fields.is_everything()
     }
 
-    pub(crate) fn matches(&self, object: &Value) -> bool {
-        self.labels.matches(object) && self.fields.matches(object)
+    /// Whether the object of an entry is meant. Most objects need not be decoded for that.
+    pub(crate) fn picks(&self, resource: &ResourceDescriptor, entry: &Entry) -> Result<bool, ApiError> {
+        if self.is_everything() {
+            return Ok(true);
+        }
+        match Stored::read(&entry.value).filter(|stored| stored.is_as_served(resource)) {
+            Some(stored) => Ok(stored.is_selected(resource, key::parts(&entry.key), &self.labels, &self.fields)),
+            None => {
+                let object = envelope::decode(resource, entry)?;
+                Ok(self.labels.matches(&object) && self.fields.matches(&object))
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Context, Registry, Written, decode, update::Change};
 use ::http::{HeaderMap, header};
 use orrery_machinery::{
+    descriptor::MergeKey,
     patch::{self, PatchKind},
     status::ApiError,
 };
@@ -27,6 +28,14 @@ impl Patch {
         let (value, duplicates) = decode::parse_json(body)?;
         Ok(Self { kind, value, duplicates })
     }
+
+    /// What the patch makes of `object`.
+    ///
+    /// # Errors
+    /// When it does not apply.
+    pub(crate) fn apply(&self, object: &Value, merge_keys: &[MergeKey]) -> Result<Value, ApiError> {
+        patch::apply(self.kind, object, &self.value, merge_keys)
+    }
 }
 
 impl Registry {
@@ -35,9 +44,16 @@ impl Registry {
     /// # Errors
     /// When the patch does not apply, or what it makes is not allowed.
     pub(crate) async fn patch(&self, context: &Context<'_>, patch: &Patch) -> Result<Written, ApiError> {
-        let merge_keys = context.resource.merge_keys;
+        let merge_keys = match context.resource.merge_keys {
+            None if patch.kind == PatchKind::Strategic => {
+                return Err(ApiError::unsupported_media_type(
+                    "application/json-patch+json, application/merge-patch+json",
+                ));
+            }
+            keys => keys.unwrap_or_default(),
+        };
         self.change(context, |old| {
-            let object = patch::apply(patch.kind, old, &patch.value, merge_keys)?;
+            let object = patch.apply(old, merge_keys)?;
             Ok(Change { object, duplicates: patch.duplicates.clone() })
         })
         .await

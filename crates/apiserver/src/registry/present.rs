@@ -1,8 +1,17 @@
 //! Objects, lists and events in the representation that the client wants.
+//!
+//! Objects that are wanted as they are stored go out as their bytes; only tables, metadata and other versions are decoded.
 
-use super::{Context, context::api_version, list::Listed};
+use super::{Context, list::Listed};
 use crate::{
-    http::{ResponseBody, accept, accept::Representation, query::Query, respond},
+    envelope::{self, Stored},
+    http::{
+        ResponseBody, accept,
+        accept::Representation,
+        body::{self, BoxError},
+        query::Query,
+        respond,
+    },
     object,
 };
 use ::http::{HeaderMap, Response};
@@ -13,8 +22,12 @@ use orrery_machinery::{
     status::ApiError,
     table::{self, IncludeObject},
 };
+use orrery_store::{Entry, Revision};
 use serde_json::{Value, json};
 use std::sync::Arc;
+
+/// How many bytes of a list are made at a time.
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// Writes objects as one client wants them.
 pub(crate) struct Presenter {
@@ -45,7 +58,37 @@ impl Presenter {
     }
 
     /// One object.
-    pub(crate) fn object(&self, object: Value) -> Value {
+    ///
+    /// # Errors
+    /// When the entry is damaged or cannot be converted.
+    pub(crate) fn object(&self, entry: &Entry) -> Result<Vec<u8>, ApiError> {
+        let mut out = Vec::new();
+        match self.representation {
+            Representation::Object => self.write(entry, entry.mod_revision, &mut out)?,
+            Representation::Metadata | Representation::Table => {
+                put(&mut out, &self.shown(envelope::decode(&self.resource, entry)?));
+            }
+        }
+        Ok(out)
+    }
+
+    /// Appends the object as it is.
+    fn write(&self, entry: &Entry, revision: Revision, out: &mut Vec<u8>) -> Result<(), ApiError> {
+        match self.as_served(entry) {
+            Some(stored) => {
+                out.reserve(stored.length());
+                stored.write(revision, out);
+            }
+            None => put(out, &envelope::decode_at(&self.resource, entry, revision)?),
+        }
+        Ok(())
+    }
+
+    fn as_served<'a>(&self, entry: &'a Entry) -> Option<Stored<'a>> {
+        Stored::read(&entry.value).filter(|stored| stored.is_as_served(&self.resource))
+    }
+
+    fn shown(&self, object: Value) -> Value {
         match self.representation {
             Representation::Object => object,
             Representation::Metadata => table::partial_object_metadata(&object),
@@ -56,8 +99,11 @@ impl Presenter {
         }
     }
 
-    /// A list.
-    pub(crate) fn list(&self, listed: Listed) -> Value {
+    /// A list. What is sent as it is stored is written bit by bit, as the client takes it.
+    ///
+    /// # Errors
+    /// When an entry is damaged or cannot be converted.
+    pub(crate) fn list(self, listed: Listed) -> Result<Response<ResponseBody>, ApiError> {
         let mut metadata = json!({"resourceVersion": listed.revision.0.to_string()});
         if !listed.continue_token.is_empty() {
             metadata["continue"] = listed.continue_token.into();
@@ -65,25 +111,89 @@ impl Presenter {
         if let Some(remaining) = listed.remaining {
             metadata["remainingItemCount"] = remaining.into();
         }
+        let plain = self.representation == Representation::Object;
+        if plain && listed.entries.iter().all(|entry| self.as_served(entry).is_some()) {
+            return Ok(respond::with_body(200, "application/json", self.stream(listed.entries, &metadata)));
+        }
+        let decode = |entry: &Entry| envelope::decode(&self.resource, entry);
+        let objects = listed.entries.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
+        Ok(respond::json(200, &self.objects(&objects, &metadata)))
+    }
+
+    /// A list of objects. `metadata` is the list's.
+    pub(crate) fn objects(&self, objects: &[Value], metadata: &Value) -> Value {
         match self.representation {
-            Representation::Object => json!({
-                "kind": format!("{}List", self.resource.kind), "apiVersion": api_version(&self.resource),
-                "metadata": metadata, "items": listed.items,
-            }),
-            Representation::Metadata => table::partial_object_metadata_list(&listed.items, &metadata),
-            Representation::Table => self.table(&listed.items, &metadata),
+            Representation::Object => {
+                let mut list = self.empty_list(metadata);
+                list["items"] = objects.into();
+                list
+            }
+            Representation::Metadata => table::partial_object_metadata_list(objects, metadata),
+            Representation::Table => self.table(objects, metadata),
         }
     }
 
-    /// A watch event, with its line end.
-    pub(crate) fn event(&mut self, kind: &str, object: Value) -> Bytes {
+    fn empty_list(&self, metadata: &Value) -> Value {
+        json!({"kind": self.resource.list_kind, "apiVersion": self.resource.api_version(), "metadata": metadata, "items": []})
+    }
+
+    /// A list whose entries are all as served.
+    fn stream(self, entries: Vec<Entry>, metadata: &Value) -> ResponseBody {
+        let mut head = self.empty_list(metadata);
+        head.as_object_mut().map(|list| list.remove("items"));
+        let mut first = serde_json::to_vec(&head).expect("a JSON value can be written");
+        first.pop();
+        first.extend_from_slice(b",\"items\":[");
+        let rest = entries.into_iter().enumerate().peekable();
+        let chunks = futures::stream::unfold(Some((first, rest)), |state| {
+            std::future::ready(state.map(|(mut out, mut rest)| {
+                while out.len() < CHUNK_BYTES
+                    && let Some((index, entry)) = rest.next()
+                {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    if let Some(stored) = Stored::read(&entry.value) {
+                        stored.write(entry.mod_revision, &mut out);
+                    }
+                }
+                if rest.peek().is_some() {
+                    return (Ok::<_, BoxError>(Bytes::from(out)), Some((Vec::with_capacity(CHUNK_BYTES + 4096), rest)));
+                }
+                out.extend_from_slice(b"]}");
+                (Ok(Bytes::from(out)), None)
+            }))
+        });
+        body::stream(chunks)
+    }
+
+    /// A watch event about the object of an entry, with its line end. `revision` is the event's.
+    ///
+    /// # Errors
+    /// When the entry is damaged or cannot be converted.
+    pub(crate) fn event(&mut self, kind: &str, entry: &Entry, revision: Revision) -> Result<Bytes, ApiError> {
+        if self.representation != Representation::Object {
+            let object = envelope::decode_at(&self.resource, entry, revision)?;
+            return Ok(self.event_of(kind, &object));
+        }
+        let mut line = Vec::with_capacity(entry.value.len() + 128);
+        line.extend_from_slice(b"{\"type\":\"");
+        line.extend_from_slice(kind.as_bytes());
+        line.extend_from_slice(b"\",\"object\":");
+        self.write(entry, revision, &mut line)?;
+        line.extend_from_slice(b"}\n");
+        Ok(line.into())
+    }
+
+    /// A watch event about an object or bookmark, with its line end.
+    pub(crate) fn event_of(&mut self, kind: &str, object: &Value) -> Bytes {
         let shown = match self.representation {
-            Representation::Object => object,
-            Representation::Metadata => table::partial_object_metadata(&object),
+            Representation::Object => object.clone(),
+            Representation::Metadata => table::partial_object_metadata(object),
             Representation::Table => {
-                let metadata = json!({"resourceVersion": meta::resource_version(&object)});
+                let metadata = json!({"resourceVersion": meta::resource_version(object)});
                 // A bookmark is no object: it has no row.
-                let rows = (kind != "BOOKMARK").then_some(&object);
+                let rows = (kind != "BOOKMARK").then_some(object);
                 let table = self.table(rows, &metadata);
                 self.headings = false;
                 table
@@ -95,6 +205,10 @@ impl Presenter {
     }
 }
 
+fn put(out: &mut Vec<u8>, value: &Value) {
+    serde_json::to_writer(out, value).expect("a JSON value can be written to memory");
+}
+
 /// What a deletion answers: the object while it is still there (and for pods always), else a `Status`.
 pub(super) fn deleted(context: &Context<'_>, object: &Value, removed: bool) -> Response<ResponseBody> {
     if !removed || context.is_core("pods") {
@@ -102,7 +216,7 @@ pub(super) fn deleted(context: &Context<'_>, object: &Value, removed: bool) -> R
     }
     let mut details = json!({"name": meta::name(object), "kind": context.resource.plural, "uid": meta::uid(object)});
     if !context.resource.group.is_empty() {
-        details["group"] = context.resource.group.into();
+        details["group"] = json!(context.resource.group);
     }
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
     respond::json(200, &status)

@@ -1,7 +1,6 @@
 //! `get`.
 
 use super::{Context, Registry, store_error};
-use crate::envelope;
 use orrery_machinery::status::ApiError;
 use orrery_store::Entry;
 use serde_json::Value;
@@ -12,7 +11,7 @@ impl Registry {
     /// # Errors
     /// When there is none.
     pub(crate) async fn get(&self, context: &Context<'_>) -> Result<Value, ApiError> {
-        envelope::decode(&self.entry(context, &context.name).await?)
+        context.decode(&self.entry(context, &context.name).await?)
     }
 
     /// The entry of an object.

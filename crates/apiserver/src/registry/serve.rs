@@ -22,7 +22,7 @@ use crate::{
 use ::http::{Response, request::Parts};
 use bytes::Bytes;
 use orrery_machinery::{
-    descriptor::{ResourceDescriptor, Storage},
+    descriptor::{Does, ResourceDescriptor, Storage, Subresource},
     status::ApiError,
 };
 use serde_json::Value;
@@ -35,7 +35,7 @@ pub(crate) async fn serve(
 ) -> Result<Response<ResponseBody>, ApiError> {
     let path = &request.path;
     let resource = server.registry.resource(&path.group, &path.version, &path.plural);
-    let resource = Arc::clone(resource.ok_or_else(ApiError::no_such_path)?);
+    let resource = resource.ok_or_else(ApiError::no_such_path)?;
     check_path(&request, &resource)?;
     if !is_object(&request, &resource) {
         return subresource::serve(server, &resource, request).await;
@@ -72,14 +72,13 @@ fn check_path(request: &ResourceRequest, resource: &ResourceDescriptor) -> Resul
     Ok(())
 }
 
-/// Whether the request is for an object as it is stored: itself, its status, or a namespace's finalizers.
+/// Whether the request is for an object as it is stored: itself or a part of it, such as its status.
 fn is_object(request: &ResourceRequest, resource: &ResourceDescriptor) -> bool {
-    match request.path.subresource.as_str() {
-        "" => true,
-        "status" => resource.has_status && matches!(request.verb, Verb::Get | Verb::Update | Verb::Patch),
-        "finalize" => resource.group.is_empty() && resource.plural == "namespaces" && request.verb == Verb::Update,
-        _ => false,
-    }
+    let name = request.path.subresource.as_str();
+    let of_object = |subresource: &Subresource| {
+        matches!(subresource.does, Does::Part(_)) && subresource.verbs.contains(&request.verb.as_str())
+    };
+    name.is_empty() || resource.subresource(name).is_some_and(of_object)
 }
 
 /// A request whose body has not been read yet.
@@ -101,7 +100,7 @@ impl Call<'_> {
     }
 
     async fn review(&self, verb: Verb, body: RequestBody) -> Result<Response<ResponseBody>, ApiError> {
-        let key = (self.resource.group.to_owned(), self.resource.plural.to_owned());
+        let key = (self.resource.group.to_string(), self.resource.plural.to_string());
         let (Verb::Create, Some(handler)) = (verb, self.server.reviews.get(&key)) else {
             return Err(ApiError::method_not_allowed());
         };
@@ -111,10 +110,10 @@ impl Call<'_> {
         if self.resource.namespaced {
             crate::object::set_meta(&mut review, "namespace", Some(self.context.namespace.clone().into()));
         }
-        (self.resource.default)(&mut review);
-        let errors = (self.resource.validate)(&review, None);
+        self.resource.rules.default(&mut review);
+        let errors = self.resource.rules.validate(&review, None);
         if !errors.is_empty() {
-            return Err(ApiError::invalid(self.resource.kind, self.context.target(""), &errors));
+            return Err(ApiError::invalid(&self.resource.kind, self.context.target(""), &errors));
         }
         let answer = handler.review(user, review).await?;
         let mut response = respond::json(201, &answer);
@@ -127,8 +126,8 @@ impl Call<'_> {
         let registry = &self.server.registry;
         match verb {
             Verb::Get => {
-                let object = registry.get(&self.context).await?;
-                Ok(respond::json(200, &presenter.object(object)))
+                let entry = registry.entry(&self.context, &self.context.name).await?;
+                Ok(respond::typed(200, "application/json", presenter.object(&entry)?))
             }
             Verb::Watch if !self.context.name.is_empty() => {
                 Err(watch::refuse_name(self.context.target(&self.context.name)))
@@ -146,7 +145,7 @@ impl Call<'_> {
             }
             Verb::List | Verb::Create | Verb::Update | Verb::Patch | Verb::Delete | Verb::DeleteCollection => {
                 match registry.list(&self.context, &self.list_options(false)?).await {
-                    Ok(listed) => Ok(respond::json(200, &presenter.list(listed))),
+                    Ok(listed) => presenter.list(listed),
                     Err(error) => match list::expired_status(&error) {
                         Some(status) => Ok(respond::json(error.code, &status)),
                         None => Err(error),
@@ -196,8 +195,10 @@ impl Call<'_> {
             return Err(ApiError::method_not_allowed());
         }
         let presenter = Presenter::parse(self.resource, &self.parts.headers, &self.query)?;
-        let listed = registry.delete_collection(&self.context, &self.list_options(false)?, &options).await?;
-        Ok(respond::json(200, &presenter.list(listed)))
+        let (revision, deleted) =
+            registry.delete_collection(&self.context, &self.list_options(false)?, &options).await?;
+        let metadata = serde_json::json!({"resourceVersion": revision.0.to_string()});
+        Ok(respond::json(200, &presenter.objects(&deleted, &metadata)))
     }
 
     fn delete_body(&self, bytes: &[u8]) -> Result<Value, ApiError> {

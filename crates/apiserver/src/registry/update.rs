@@ -2,7 +2,7 @@
 
 use super::{ATTEMPTS, Context, Registry, Written, create::check_namespace, decode, store_error};
 use crate::{admission, envelope, object};
-use orrery_machinery::{meta, status::ApiError};
+use orrery_machinery::{descriptor::Does, meta, status::ApiError};
 use orrery_store::{Compare, Op, Txn, TxnOutcome};
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ impl Registry {
     ) -> Result<Written, ApiError> {
         for _ in 0..ATTEMPTS {
             let entry = self.entry(context, &context.name).await?;
-            let old = envelope::decode(&entry)?;
+            let old = context.decode(&entry)?;
             let Change { object: mut new, duplicates } = change(&old)?;
             let warnings = prepare(context, &old, &mut new, &duplicates)?;
             admission::update(context, &old, &mut new).await?;
@@ -126,7 +126,7 @@ fn prepare(
         object::set_meta(new, field, old["metadata"].get(*field).cloned());
     }
     object::set_meta(new, "managedFields", None);
-    (resource.default)(new);
+    resource.rules.default(new);
     if resource.counts_generation && spec_differs(old, new) {
         object::set_meta(new, "generation", Some(json!(meta::generation(old) + 1)));
     }
@@ -135,34 +135,14 @@ fn prepare(
 
 /// Takes from the old object what this request may not change.
 fn keep_other_parts(context: &Context<'_>, old: &Value, new: &mut Value) {
-    match context.subresource.as_str() {
-        "status" => {
-            let mut kept = old.clone();
-            // Labels and annotations may be changed along with the status.
-            kept["metadata"] = new["metadata"].take();
-            object::set_field(&mut kept, "status", new.get("status").cloned());
-            *new = kept;
-        }
-        "finalize" => {
-            let finalizers = new["spec"]["finalizers"].take();
-            let mut kept = old.clone();
-            if let Some(spec) = kept["spec"].as_object_mut() {
-                spec.insert("finalizers".into(), if finalizers.is_null() { json!([]) } else { finalizers });
-            }
-            object::set_field(&mut kept, "status", new.get("status").or(old.get("status")).cloned());
-            *new = kept;
-        }
-        _ => {
-            if context.resource.has_status {
+    let resource = context.resource;
+    match resource.subresource(&context.subresource).map(|subresource| &subresource.does) {
+        Some(Does::Part(part)) => *new = part(old, new.take()),
+        Some(Does::Scale(_) | Does::Handled) | None => {
+            if resource.has_status() {
                 object::set_field(new, "status", old.get("status").cloned());
             }
-            // A namespace is finalized through its sub-resource only.
-            if context.is_core("namespaces") && !old["spec"]["finalizers"].is_null() {
-                if new["spec"].is_null() {
-                    object::set_field(new, "spec", Some(json!({})));
-                }
-                new["spec"]["finalizers"] = old["spec"]["finalizers"].clone();
-            }
+            resource.rules.prepare_update(old, new);
         }
     }
 }
@@ -178,10 +158,13 @@ fn spec_differs(old: &Value, new: &Value) -> bool {
 }
 
 fn validate(context: &Context<'_>, old: &Value, new: &Value) -> Result<(), ApiError> {
-    let errors = (context.resource.validate)(new, Some(old));
+    let errors = match context.subresource.as_str() {
+        "" => context.resource.rules.validate(new, Some(old)),
+        part => context.resource.rules.validate_part(part, new, old),
+    };
     if errors.is_empty() {
         Ok(())
     } else {
-        Err(ApiError::invalid(context.resource.kind, context.target(&context.name), &errors))
+        Err(ApiError::invalid(&context.resource.kind, context.target(&context.name), &errors))
     }
 }

@@ -12,7 +12,6 @@ use super::{
     store_error,
 };
 use crate::{
-    envelope,
     http::body::{self, BoxError, ResponseBody},
     metrics::Counted,
 };
@@ -79,7 +78,7 @@ impl Registry {
         let started = match (asked, options.initial_events) {
             (Some(from), None | Some(false)) => Ok(from),
             (_, Some(false)) => self.store.current_revision().await,
-            (_, None | Some(true)) => self.initial(&prefix, asked, &options, &mut presenter, &mut ready).await?,
+            (_, None | Some(true)) => self.initial(context, asked, &options, &mut presenter, &mut ready).await?,
         };
         let started = match started {
             Ok(from) => self.store.watch(&prefix, from).await.map(|watch| (watch, from)),
@@ -93,7 +92,7 @@ impl Registry {
             Err(error) => return Err(store_error(error)),
         };
         if options.initial_events == Some(true) && options.bookmarks {
-            ready.push_back(presenter.event("BOOKMARK", bookmark(&resource, from, true)));
+            ready.push_back(presenter.event_of("BOOKMARK", &bookmark(&resource, from, true)));
         }
         let seconds = options
             .timeout_seconds
@@ -126,21 +125,20 @@ impl Registry {
     /// Gives the present objects as if they had just been added, and their revision.
     async fn initial(
         &self,
-        prefix: &str,
+        context: &Context<'_>,
         at_least: Option<Revision>,
         options: &ListOptions,
         presenter: &mut Presenter,
         ready: &mut VecDeque<Bytes>,
     ) -> Result<Result<Revision, StoreError>, ApiError> {
-        let request = RangeRequest { prefix: prefix.to_owned(), ..RangeRequest::default() };
+        let request = RangeRequest { prefix: context.prefix(), ..RangeRequest::default() };
         let page = self.store.range(request).await.map_err(store_error)?;
         if let Some(asked) = at_least.filter(|asked| *asked > page.revision) {
             return Ok(Err(StoreError::Future { asked, current: page.revision }));
         }
         for entry in &page.entries {
-            let object = envelope::decode(entry)?;
-            if options.selection.matches(&object) {
-                ready.push_back(presenter.event("ADDED", object));
+            if options.selection.picks(context.resource, entry)? {
+                ready.push_back(presenter.event("ADDED", entry, entry.mod_revision)?);
             }
         }
         Ok(Ok(page.revision))
@@ -185,29 +183,37 @@ impl Running {
     }
 
     fn change(&mut self, change: &Change) {
-        let revision = change.revision;
-        let read = |entry: &Option<Entry>| entry.as_ref().map(|entry| envelope::decode_at(entry, revision)).transpose();
-        let (current, previous) = match (read(&change.current), read(&change.previous)) {
-            (Ok(current), Ok(previous)) => (current, previous),
-            (Err(error), _) | (_, Err(error)) => return self.fail(&error),
-        };
-        let now = current.filter(|object| self.selection.matches(object));
-        let before = previous.filter(|object| self.selection.matches(object));
-        // An object that leaves the selection is deleted for this reader, in the state in which it last was selected.
-        let event = match (before, now) {
+        match self.event(change) {
+            Ok(Some(event)) => self.ready.push_back(event),
+            Ok(None) => {}
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// What the change means to this reader. An object that leaves the selection is deleted for it, in the state in which
+    /// it last was selected.
+    fn event(&mut self, change: &Change) -> Result<Option<Bytes>, ApiError> {
+        let now = self.selected(change.current.as_ref())?;
+        let before = self.selected(change.previous.as_ref())?;
+        let (kind, entry) = match (before, now) {
             (None, Some(now)) => ("ADDED", now),
             (Some(_), Some(now)) => ("MODIFIED", now),
             (Some(before), None) => ("DELETED", before),
-            (None, None) => return,
+            (None, None) => return Ok(None),
         };
-        self.ready.push_back(self.presenter.event(event.0, event.1));
+        self.presenter.event(kind, entry, change.revision).map(Some)
+    }
+
+    fn selected<'a>(&self, entry: Option<&'a Entry>) -> Result<Option<&'a Entry>, ApiError> {
+        let Some(entry) = entry else { return Ok(None) };
+        Ok(self.selection.picks(&self.resource, entry)?.then_some(entry))
     }
 
     fn mark(&mut self) {
         if self.complete > self.marked {
             self.marked = self.complete;
             let object = bookmark(&self.resource, self.complete, false);
-            self.ready.push_back(self.presenter.event("BOOKMARK", object));
+            self.ready.push_back(self.presenter.event_of("BOOKMARK", &object));
         }
     }
 
@@ -226,8 +232,7 @@ impl Running {
 }
 
 fn bookmark(resource: &ResourceDescriptor, revision: Revision, initial: bool) -> Value {
-    let api_version = super::context::api_version(resource);
-    let mut object = json!({"kind": resource.kind, "apiVersion": api_version,
+    let mut object = json!({"kind": resource.kind, "apiVersion": resource.api_version(),
         "metadata": {"resourceVersion": revision.0.to_string(), "creationTimestamp": null}});
     if initial {
         meta::metadata_mut(&mut object).insert("annotations".into(), json!({INITIAL_EVENTS_END: "true"}));

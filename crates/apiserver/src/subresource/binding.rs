@@ -1,7 +1,6 @@
 //! `pods/binding`: gives a pod its node.
 
 use crate::{
-    envelope,
     http::{ResponseBody, body, dispatch::ResourceRequest, respond},
     object,
     registry::{Context, WriteOptions, parse_body, store_error},
@@ -40,7 +39,7 @@ pub(super) async fn bind(
     check(&context, &binding)?;
     for _ in 0..ATTEMPTS {
         let entry = server.registry.entry(&context, &context.name).await?;
-        let pod = bound(&context, &envelope::decode(&entry)?, &binding, &object::now_text())?;
+        let pod = bound(&context, &context.decode(&entry)?, &binding, &object::now_text())?;
         if options.dry_run {
             return Ok(success());
         }

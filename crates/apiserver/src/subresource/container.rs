@@ -28,7 +28,7 @@ pub(super) struct Place {
 pub(super) async fn find(registry: &Registry, namespace: &str, pod: &str, wanted: &str) -> Result<Place, ApiError> {
     let target = Target { group: "", resource: "pods", name: pod };
     let entry = registry.store.get(&key::object("", "pods", namespace, pod)).await.map_err(store_error)?;
-    let object = envelope::decode(&entry.ok_or_else(|| ApiError::not_found(target))?)?;
+    let object = envelope::decode_stored(&entry.ok_or_else(|| ApiError::not_found(target))?)?;
     let container = choose(&object, wanted)?;
     let node = object::text(&object, "/spec/nodeName").to_owned();
     if node.is_empty() {
@@ -36,7 +36,7 @@ pub(super) async fn find(registry: &Registry, namespace: &str, pod: &str, wanted
     }
     let entry = registry.store.get(&key::object("", "nodes", "", &node)).await.map_err(store_error)?;
     let missing = || ApiError::not_found(Target { group: "", resource: "nodes", name: &node });
-    let (host, port) = address(&envelope::decode(&entry.ok_or_else(missing)?)?).ok_or_else(|| {
+    let (host, port) = address(&envelope::decode_stored(&entry.ok_or_else(missing)?)?).ok_or_else(|| {
         ApiError::unavailable(format!("the node {node} has not reported an InternalIP yet; try again later"))
     })?;
     Ok(Place { container, node, host, port })

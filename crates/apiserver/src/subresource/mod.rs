@@ -1,8 +1,9 @@
-//! What hangs below an object and is no plain part of it: binding, and the streams that go on to a node's kubelet.
+//! What hangs below an object and is no plain part of it: scale, binding, and the streams that go on to a node's kubelet.
 
 mod binding;
 mod container;
 pub(crate) mod kubelet;
+mod scale;
 mod stream;
 mod upgrade;
 
@@ -12,34 +13,11 @@ use crate::{
     server::ApiServer,
 };
 use ::http::Response;
-use orrery_machinery::{descriptor::ResourceDescriptor, discovery::SubresourceInfo, status::ApiError};
+use orrery_machinery::{
+    descriptor::{Does, ResourceDescriptor},
+    status::ApiError,
+};
 use std::sync::Arc;
-
-/// The sub-resources served beyond `status`.
-pub(crate) const SERVED: &[SubresourceInfo] = &[
-    core("namespaces", "finalize", "Namespace", &["update"]),
-    core("pods", "attach", "PodAttachOptions", &["create", "get"]),
-    core("pods", "binding", "Binding", &["create"]),
-    core("pods", "exec", "PodExecOptions", &["create", "get"]),
-    core("pods", "log", "Pod", &["get"]),
-];
-
-const fn core(
-    plural: &'static str,
-    name: &'static str,
-    kind: &'static str,
-    verbs: &'static [&'static str],
-) -> SubresourceInfo {
-    SubresourceInfo { group: "", plural, name, kind, kind_group: "", kind_version: "v1", verbs }
-}
-
-/// The name of a sub-resource, if any resource has it: for labels that clients cannot make up.
-pub(crate) fn known(name: &str) -> &'static str {
-    if name == "status" {
-        return "status";
-    }
-    SERVED.iter().find(|served| served.name == name).map_or("", |served| served.name)
-}
 
 /// Answers a request for a sub-resource, once it is authorized.
 pub(crate) async fn serve(
@@ -47,7 +25,10 @@ pub(crate) async fn serve(
     resource: &Arc<ResourceDescriptor>,
     request: ResourceRequest,
 ) -> Result<Response<ResponseBody>, ApiError> {
-    let pods = resource.group.is_empty() && resource.plural == "pods";
+    let pods = resource.is("", "pods");
+    if let Some(Does::Scale(paths)) = resource.subresource(&request.path.subresource).map(|found| &found.does) {
+        return scale::serve(server, resource, paths, request).await;
+    }
     match (request.path.subresource.as_str(), request.verb) {
         ("binding", Verb::Create) if pods => binding::bind(server, resource, request).await,
         ("log", Verb::Get) if pods => stream::logs(server, resource, request).await,

@@ -85,7 +85,7 @@ fn log_query(query: &Query, pod: &str, resource: &ResourceDescriptor) -> Result<
     if errors.is_empty() {
         Ok(out.finish())
     } else {
-        let target = Target { group: "", resource: resource.plural, name: pod };
+        let target = Target { group: "", resource: &resource.plural, name: pod };
         Err(ApiError::invalid("PodLogOptions", target, &errors))
     }
 }

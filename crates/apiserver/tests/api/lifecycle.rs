@@ -94,10 +94,8 @@ async fn a_pod_is_bound_once() {
 async fn objects_survive_a_new_server_over_the_same_store() {
     let server = Server::start().await;
     server.namespace("demo").await;
-    let mut config = orrery_apiserver::Config::new(
-        orrery_apiserver::builtin::resources(),
-        std::sync::Arc::clone(&server.store) as _,
-    );
+    let mut config =
+        orrery_apiserver::Config::new(orrery_kinds::resources(), std::sync::Arc::clone(&server.store) as _);
     config.bootstrap = true;
     let api = orrery_apiserver::ApiServer::new(config).await.unwrap();
     let second = Server { api, ..server };

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::{BodyExt, Full};
-use orrery_apiserver::{ApiServer, Config, KubeletAccess, Limits, ResponseBody, User, builtin};
+use orrery_apiserver::{ApiServer, Config, KubeletAccess, Limits, ResponseBody, User};
 use orrery_identity::{Authority, Credentials, Profile, Usage, tls};
 use orrery_store::{Embedded, EmbeddedOptions};
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ impl Server {
     pub(crate) async fn with(options: EmbeddedOptions, change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(Embedded::open(&directory.path().join("store.db"), options).await.unwrap());
-        let mut config = Config::new(builtin::resources(), Arc::clone(&store) as _);
+        let mut config = Config::new(orrery_kinds::resources(), Arc::clone(&store) as _);
         config.bootstrap = true;
         change(&mut config);
         let api = ApiServer::new(config).await.unwrap();

@@ -8,9 +8,8 @@ mod paths;
 mod schemas;
 
 use crate::descriptor::ResourceDescriptor;
-use crate::discovery::SubresourceInfo;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// A served document.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,12 +24,12 @@ pub struct Document {
 
 /// All documents, in the order of their paths.
 #[must_use]
-pub fn documents(descriptors: &[ResourceDescriptor], subresources: &[SubresourceInfo]) -> Vec<Document> {
-    let versions: BTreeSet<(&str, &str)> = descriptors.iter().map(|d| (d.group, d.version)).collect();
+pub fn documents(descriptors: &[Arc<ResourceDescriptor>]) -> Vec<Document> {
+    let versions: BTreeSet<(&str, &str)> = descriptors.iter().map(|d| (&*d.group, &*d.version)).collect();
     let document = |(group, version): (&str, &str)| {
         let members: Vec<&ResourceDescriptor> =
-            descriptors.iter().filter(|d| d.group == group && d.version == version).collect();
-        let content = v3_document(&members, subresources);
+            descriptors.iter().filter(|d| d.group == group && d.version == version).map(|d| &**d).collect();
+        let content = v3_document(&members);
         Document { path: paths::root(group, version)[1..].to_owned(), hash: fingerprint(&content), content }
     };
     versions.into_iter().map(document).collect()
@@ -48,14 +47,12 @@ pub fn v3_index(documents: &[Document]) -> Value {
 
 /// The document of one group and version, whose resources are `descriptors`.
 #[must_use]
-pub fn v3_document(descriptors: &[&ResourceDescriptor], subresources: &[SubresourceInfo]) -> Value {
+pub fn v3_document(descriptors: &[&ResourceDescriptor]) -> Value {
     let mut all_paths = Map::new();
     let mut components = schemas::common();
     for descriptor in descriptors {
         let name = schemas::add(descriptor, &mut components);
-        let of_it = |s: &&SubresourceInfo| s.group == descriptor.group && s.plural == descriptor.plural;
-        let subresources: Vec<&SubresourceInfo> = subresources.iter().filter(of_it).collect();
-        all_paths.extend(paths::of(descriptor, &subresources, &name));
+        all_paths.extend(paths::of(descriptor, &name));
     }
     json!({
         "openapi": "3.0.0",
@@ -82,15 +79,18 @@ fn fingerprint(content: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::descriptor::test_descriptor;
+    use crate::descriptor::{FixedResource, test_descriptor};
 
     fn document() -> Value {
-        documents(&[test_descriptor()], &[]).remove(0).content
+        documents(&[Arc::new(test_descriptor().into())]).remove(0).content
     }
 
     #[test]
     fn the_index_names_each_document_with_its_hash() {
-        let documents = documents(&[test_descriptor(), ResourceDescriptor { group: "", ..test_descriptor() }], &[]);
+        let documents = documents(&[
+            Arc::new(test_descriptor().into()),
+            Arc::new(FixedResource { group: "", ..test_descriptor() }.into()),
+        ]);
         let index = v3_index(&documents);
         let url = index["paths"]["apis/test.io/v1"]["serverRelativeURL"].as_str().unwrap();
         assert!(url.starts_with("/openapi/v3/apis/test.io/v1?hash="), "{url}");

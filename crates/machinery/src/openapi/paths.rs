@@ -1,8 +1,7 @@
 //! The paths of a resource with their operations.
 
 use super::schemas::{self, gvk, reference};
-use crate::descriptor::{ResourceDescriptor, Storage};
-use crate::discovery::SubresourceInfo;
+use crate::descriptor::{Does, ResourceDescriptor, Storage, Subresource};
 use serde_json::{Map, Value, json};
 
 /// `/api/v1` or `/apis/GROUP/VERSION`.
@@ -11,14 +10,10 @@ pub(super) fn root(group: &str, version: &str) -> String {
 }
 
 /// The paths of `descriptor`, whose schema is called `schema`.
-pub(super) fn of(
-    descriptor: &ResourceDescriptor,
-    subresources: &[&SubresourceInfo],
-    schema: &str,
-) -> Map<String, Value> {
+pub(super) fn of(descriptor: &ResourceDescriptor, schema: &str) -> Map<String, Value> {
     let resource = Resource { descriptor, schema };
-    let root = root(descriptor.group, descriptor.version);
-    let plural = descriptor.plural;
+    let root = root(&descriptor.group, &descriptor.version);
+    let plural = &descriptor.plural;
     let collection = if descriptor.namespaced {
         format!("{root}/namespaces/{{namespace}}/{plural}")
     } else {
@@ -47,16 +42,19 @@ pub(super) fn of(
         ("delete", resource.delete()),
     ];
     paths.insert(object.clone(), resource.item(&operations, true));
-    if descriptor.has_status {
-        let operations = [
-            ("get", resource.operation("get", &[], schema)),
-            ("put", resource.write("put")),
-            ("patch", resource.patch()),
-        ];
-        paths.insert(format!("{object}/status"), resource.item(&operations, true));
-    }
-    for subresource in subresources {
-        paths.insert(format!("{object}/{}", subresource.name), resource.subresource(subresource));
+    for subresource in &descriptor.subresources {
+        let item = match subresource.does {
+            Does::Part(_) => {
+                let operations = [
+                    ("get", resource.operation("get", &[], schema)),
+                    ("put", resource.write("put")),
+                    ("patch", resource.patch()),
+                ];
+                resource.item(&operations, true)
+            }
+            Does::Scale(_) | Does::Handled => resource.subresource(subresource),
+        };
+        paths.insert(format!("{object}/{}", subresource.name), item);
     }
     paths
 }
@@ -126,7 +124,7 @@ impl Resource<'_> {
     }
 
     /// A sub-resource beyond `status`: its methods and kind, without a schema of its own.
-    fn subresource(&self, subresource: &SubresourceInfo) -> Value {
+    fn subresource(&self, subresource: &Subresource) -> Value {
         let kind = json!({
             "group": subresource.kind_group, "version": subresource.kind_version, "kind": subresource.kind,
         });
@@ -142,7 +140,7 @@ impl Resource<'_> {
             let text = json!({"description": "OK", "content": {"*/*": {"schema": {"type": "string"}}}});
             operation["responses"]["200"] = text;
             operation["operationId"] =
-                format!("{}{}", operation_id(self.descriptor, method), capitalized(subresource.name)).into();
+                format!("{}{}", operation_id(self.descriptor, method), capitalized(&subresource.name)).into();
             operation["x-kubernetes-group-version-kind"] = kind.clone();
             (method, operation)
         };
@@ -191,7 +189,7 @@ fn read_parameters() -> [Value; 6] {
 
 /// `core_v1`, `rbacAuthorization_v1`.
 fn tag(descriptor: &ResourceDescriptor) -> String {
-    let group = descriptor.group.strip_suffix(".k8s.io").unwrap_or(descriptor.group);
+    let group = descriptor.group.strip_suffix(".k8s.io").unwrap_or(&descriptor.group);
     let mut parts = if group.is_empty() { "core" } else { group }.split('.');
     let first = parts.next().unwrap_or_default().to_owned();
     let name = parts.fold(first, |name, part| name + &capitalized(part));

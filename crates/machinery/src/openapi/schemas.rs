@@ -61,7 +61,7 @@ fn add_root<T: schemars::JsonSchema>(name: &str, schemas: &mut Map<String, Value
 
 /// Adds the schemas of a resource; the name of its kind's.
 pub(super) fn add(descriptor: &ResourceDescriptor, schemas: &mut Map<String, Value>) -> String {
-    let schema = (descriptor.schema)();
+    let schema = descriptor.rules.schema();
     let name = match schema["title"].as_str() {
         Some(title) if title.contains('.') => title.to_owned(),
         _ => conventional_name(descriptor),

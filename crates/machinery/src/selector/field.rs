@@ -1,6 +1,6 @@
 //! Field selectors (`k8s.io/apimachinery/pkg/fields/selector.go`).
 
-use crate::descriptor::{ResourceDescriptor, SelectableField};
+use crate::descriptor::{FieldReader, ResourceDescriptor, SelectableField};
 use crate::meta;
 use crate::status::ApiError;
 use serde_json::Value;
@@ -13,7 +13,7 @@ pub struct FieldSelector {
 
 #[derive(Clone)]
 struct Term {
-    field: SelectableField,
+    field: FieldReader,
     equal: bool,
     value: String,
 }
@@ -32,8 +32,9 @@ impl FieldSelector {
     /// 400 when the text is no selector or names a field that the resource cannot be selected by.
     pub fn parse(text: &str, descriptor: &ResourceDescriptor) -> Result<Self, ApiError> {
         let known = |path: &str| {
-            let fields = COMMON.iter().chain(descriptor.selectable_fields);
-            fields.filter(|f| descriptor.namespaced || f.path != "metadata.namespace").find(|f| f.path == path)
+            let common = COMMON.iter().filter(|f| descriptor.namespaced || f.path != "metadata.namespace");
+            let common = common.copied().find(|f| f.path == path).map(FieldReader::from);
+            common.or_else(|| descriptor.selectable_fields.iter().find(|f| f.path == path).cloned())
         };
         let mut terms = Vec::new();
         for part in split_unescaped(text).into_iter().filter(|part| !part.is_empty()) {
@@ -41,7 +42,7 @@ impl FieldSelector {
             let (path, equal, raw) = split_term(part).ok_or_else(malformed)?;
             let value = unescape(raw).ok_or_else(malformed)?;
             let field = known(path).ok_or_else(|| unsupported(path, descriptor))?;
-            terms.push(Term { field: *field, equal, value });
+            terms.push(Term { field, equal, value });
         }
         Ok(Self { terms })
     }
@@ -56,6 +57,12 @@ impl FieldSelector {
     #[must_use]
     pub fn matches(&self, object: &Value) -> bool {
         self.terms.iter().all(|term| ((term.field.value)(object) == term.value) == term.equal)
+    }
+
+    /// Whether it picks an object whose fields `value` tells.
+    #[must_use]
+    pub fn matches_by<'a>(&self, value: impl Fn(&str) -> &'a str) -> bool {
+        self.terms.iter().all(|term| (value(&term.field.path) == term.value) == term.equal)
     }
 
     /// The value that `path` must have, when the selector asks for exactly one: lets a request for one name be
@@ -120,7 +127,7 @@ fn unescape(raw: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::descriptor::test_descriptor;
+    use crate::descriptor::{FixedResource, test_descriptor};
     use serde_json::json;
 
     #[test]
@@ -136,23 +143,24 @@ mod tests {
             ("spec.size=", false),
         ];
         for (text, expected) in table {
-            let selector = FieldSelector::parse(text, &test_descriptor()).unwrap_or_else(|e| panic!("{text}: {e}"));
+            let selector =
+                FieldSelector::parse(text, &test_descriptor().into()).unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(selector.matches(&object), expected, "{text}");
         }
-        let one = FieldSelector::parse("metadata.name=x,spec.size!=big", &test_descriptor()).unwrap();
+        let one = FieldSelector::parse("metadata.name=x,spec.size!=big", &test_descriptor().into()).unwrap();
         assert_eq!((one.requires("metadata.name"), one.requires("spec.size")), (Some("x"), None));
     }
 
     #[test]
     fn an_unknown_field_is_refused_by_name() {
         let refused = |text: &str, d: &ResourceDescriptor| FieldSelector::parse(text, d).err().unwrap().message;
-        let descriptor = test_descriptor();
+        let descriptor = test_descriptor().into();
         assert_eq!(refused("spec.x=1", &descriptor), "field label not supported: spec.x");
         assert!(refused("nonsense", &descriptor).contains("can't understand 'nonsense'"));
         assert!(refused("spec.size=a=b", &descriptor).contains("can't understand"));
-        let bare = ResourceDescriptor { selectable_fields: &[], ..test_descriptor() };
+        let bare = FixedResource { selectable_fields: &[], ..test_descriptor() }.into();
         assert!(refused("spec.x=1", &bare).contains("is not a known field selector"));
-        let cluster = ResourceDescriptor { namespaced: false, ..test_descriptor() };
+        let cluster = FixedResource { namespaced: false, ..test_descriptor() }.into();
         assert_eq!(refused("metadata.namespace=n", &cluster), "field label not supported: metadata.namespace");
     }
 }

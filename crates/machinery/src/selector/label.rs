@@ -103,8 +103,35 @@ impl LabelSelector {
     /// Whether it picks an object with these labels.
     #[must_use]
     pub fn matches_labels(&self, labels: Option<&Map<String, Value>>) -> bool {
-        let value = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);
+        self.matches_by(|key| labels.and_then(|l| l.get(key)).and_then(Value::as_str))
+    }
+
+    /// Whether it picks an object whose labels `value` tells.
+    #[must_use]
+    pub fn matches_by<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> bool {
         !self.nothing && self.requirements.iter().all(|r| r.matches(value(&r.key)))
+    }
+}
+
+impl std::fmt::Display for LabelSelector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let set = |values: &BTreeSet<String>| values.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+        for (index, Requirement { key, operator }) in self.requirements.iter().enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            match operator {
+                Operator::In(values) if values.len() == 1 => write!(f, "{key}={}", set(values))?,
+                Operator::In(values) => write!(f, "{key} in ({})", set(values))?,
+                Operator::NotIn(values) if values.len() == 1 => write!(f, "{key}!={}", set(values))?,
+                Operator::NotIn(values) => write!(f, "{key} notin ({})", set(values))?,
+                Operator::Exists => f.write_str(key)?,
+                Operator::DoesNotExist => write!(f, "!{key}")?,
+                Operator::GreaterThan(bound) => write!(f, "{key}>{bound}")?,
+                Operator::LessThan(bound) => write!(f, "{key}<{bound}")?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ mod duration;
 
 pub use duration::{age, human_duration, unix_seconds};
 
-use crate::descriptor::{Column, ResourceDescriptor};
+use crate::descriptor::{Column, ResourceDescriptor, TableColumn};
 use crate::meta;
 use crate::status::ApiError;
 use serde_json::{Map, Value, json};
@@ -58,10 +58,8 @@ impl IncludeObject {
     }
 }
 
-/// The columns of a resource's table, in their order.
-#[must_use]
-pub fn columns(descriptor: &ResourceDescriptor) -> Vec<Column> {
-    let own = descriptor.columns;
+/// All columns of a built-in kind's table, in their order: its own, or with `Name` and `Age` added.
+pub(crate) fn all_columns(own: &[Column]) -> Vec<Column> {
     if own.iter().any(|column| column.name == NAME.name) {
         return own.to_vec();
     }
@@ -72,22 +70,22 @@ pub fn columns(descriptor: &ResourceDescriptor) -> Vec<Column> {
 /// `columnDefinitions` of a resource's table.
 #[must_use]
 pub fn column_definitions(descriptor: &ResourceDescriptor) -> Value {
-    let definition = |column: &Column| {
+    let definition = |column: &TableColumn| {
         json!({
             "name": column.name,
             "type": column.kind,
-            "format": if column.name == NAME.name { "name" } else { "" },
+            "format": column.format,
             "description": column.description,
             "priority": column.priority,
         })
     };
-    columns(descriptor).iter().map(definition).collect()
+    descriptor.columns.iter().map(definition).collect()
 }
 
 /// One row. `now` is in Unix seconds.
 #[must_use]
 pub fn row(descriptor: &ResourceDescriptor, object: &Value, include: IncludeObject, now: i64) -> Value {
-    let cells: Vec<Value> = columns(descriptor).iter().map(|column| (column.cell)(object, now)).collect();
+    let cells: Vec<Value> = descriptor.columns.iter().map(|column| (column.cell)(object, now)).collect();
     let mut row = json!({"cells": cells});
     match include {
         IncludeObject::None => {}
@@ -136,7 +134,7 @@ pub fn partial_object_metadata_list<'a>(objects: impl IntoIterator<Item = &'a Va
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::descriptor::test_descriptor;
+    use crate::descriptor::{FixedResource, test_descriptor};
 
     fn widget() -> Value {
         json!({
@@ -149,7 +147,7 @@ mod tests {
     fn a_table_has_name_the_descriptors_columns_and_age() {
         let now = unix_seconds("2024-01-01T00:05:00Z").unwrap();
         let table = render(
-            &test_descriptor(),
+            &test_descriptor().into(),
             [&widget()],
             &json!({"resourceVersion": "7"}),
             IncludeObject::Metadata,
@@ -170,8 +168,8 @@ mod tests {
         const WIDE: Column = Column { name: "IP", priority: 1, ..NAME };
         const NARROW: Column = Column { name: "Ready", ..NAME };
         let names = |columns_of: &'static [Column]| {
-            let descriptor = ResourceDescriptor { columns: columns_of, ..test_descriptor() };
-            columns(&descriptor).iter().map(|c| c.name).collect::<Vec<_>>()
+            let descriptor = ResourceDescriptor::from(FixedResource { columns: columns_of, ..test_descriptor() });
+            descriptor.columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>()
         };
         assert_eq!(names(&[NARROW, WIDE]), ["Name", "Ready", "Age", "IP"]);
         assert_eq!(names(&[]), ["Name", "Age"]);
@@ -180,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_row_includes_as_much_of_the_object_as_was_asked() {
-        let row = |include| row(&test_descriptor(), &widget(), include, 0);
+        let row = |include| row(&test_descriptor().into(), &widget(), include, 0);
         assert_eq!(row(IncludeObject::None).get("object"), None);
         assert_eq!(row(IncludeObject::Object)["object"], widget());
         assert_eq!(IncludeObject::parse("").unwrap(), IncludeObject::Metadata);

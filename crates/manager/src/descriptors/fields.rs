@@ -4,9 +4,6 @@ use orrery_api::names::check_dns_label;
 use orrery_machinery::status::FieldError;
 use serde_json::{Value, json};
 
-/// For kinds without defaults.
-pub(super) fn no_change(_: &mut Value) {}
-
 /// The value at `pointer`; null when there is none.
 pub(super) fn at<'a>(object: &'a Value, pointer: &str) -> &'a Value {
     object.pointer(pointer).unwrap_or(&Value::Null)

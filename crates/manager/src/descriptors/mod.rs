@@ -9,15 +9,14 @@ mod sites;
 mod supervisors;
 mod tasks;
 
-use fields::no_change;
 use k8s_openapi::Resource;
 use orrery_api::inventory::{GROUP, VERSION};
-use orrery_machinery::descriptor::{ResourceDescriptor, Storage, decode_as, schema_of};
+use orrery_machinery::descriptor::{FixedResource, ResourceDescriptor, decode_as, schema_of};
 use serde::de::DeserializeOwned;
 
 /// Every kind of the inventory.
 pub(crate) fn all() -> Vec<ResourceDescriptor> {
-    vec![
+    let fixed = [
         sites::host(),
         sites::compute_cluster(),
         sites::zone(),
@@ -25,15 +24,16 @@ pub(crate) fn all() -> Vec<ResourceDescriptor> {
         supervisors::workload_namespace(),
         tasks::task(),
         placement::placement_review(),
-    ]
+    ];
+    fixed.map(ResourceDescriptor::from).into()
 }
 
 /// What all kinds have in common.
 fn base<T: Resource + DeserializeOwned + schemars::JsonSchema>(
     singular: &'static str,
     short_names: &'static [&'static str],
-) -> ResourceDescriptor {
-    ResourceDescriptor {
+) -> FixedResource {
+    FixedResource {
         group: GROUP,
         version: VERSION,
         kind: T::KIND,
@@ -42,17 +42,12 @@ fn base<T: Resource + DeserializeOwned + schemars::JsonSchema>(
         short_names,
         categories: &["inventory"],
         namespaced: false,
-        storage: Storage::Stored,
         has_status: true,
         decode: decode_as::<T>,
-        default: no_change,
         validate: |object, _| fields::name_errors(object),
-        prepare_create: no_change,
         counts_generation: true,
-        columns: &[],
-        selectable_fields: &[],
-        merge_keys: &[],
         schema: schema_of::<T>,
+        ..FixedResource::PLAIN
     }
 }
 

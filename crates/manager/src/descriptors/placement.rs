@@ -3,13 +3,13 @@
 use super::{base, fields::text};
 use orrery_api::inventory::PlacementReview;
 use orrery_machinery::{
-    descriptor::{ResourceDescriptor, Storage},
+    descriptor::{FixedResource, Storage},
     status::FieldError,
 };
 
 /// The question to DRS. It has no name: it is gone when it is answered.
-pub(super) fn placement_review() -> ResourceDescriptor {
-    ResourceDescriptor {
+pub(super) fn placement_review() -> FixedResource {
+    FixedResource {
         storage: Storage::Review,
         categories: &[],
         has_status: false,

@@ -9,7 +9,7 @@ use orrery_api::{
     units::{Bytes, MilliCpu},
 };
 use orrery_machinery::{
-    descriptor::{Column, ResourceDescriptor, SelectableField},
+    descriptor::{Column, FixedResource, SelectableField},
     status::FieldError,
 };
 use serde_json::{Value, json};
@@ -19,8 +19,8 @@ const OF_CLUSTER: &[SelectableField] =
     &[SelectableField { path: "spec.cluster", value: |object| text(object, CLUSTER) }];
 
 /// Hosts. An administrator sees at a glance where each belongs, whether it lives, and how it runs guests.
-pub(super) fn host() -> ResourceDescriptor {
-    ResourceDescriptor {
+pub(super) fn host() -> FixedResource {
+    FixedResource {
         validate: in_cluster,
         columns: HOST_COLUMNS,
         selectable_fields: OF_CLUSTER,
@@ -29,13 +29,13 @@ pub(super) fn host() -> ResourceDescriptor {
 }
 
 /// Clusters.
-pub(super) fn compute_cluster() -> ResourceDescriptor {
-    ResourceDescriptor { columns: CLUSTER_COLUMNS, ..base::<ComputeCluster>("computecluster", &["cc"]) }
+pub(super) fn compute_cluster() -> FixedResource {
+    FixedResource { columns: CLUSTER_COLUMNS, ..base::<ComputeCluster>("computecluster", &["cc"]) }
 }
 
 /// Zones.
-pub(super) fn zone() -> ResourceDescriptor {
-    ResourceDescriptor {
+pub(super) fn zone() -> FixedResource {
+    FixedResource {
         validate: in_cluster,
         columns: ZONE_COLUMNS,
         selectable_fields: OF_CLUSTER,

@@ -6,7 +6,7 @@ use super::{
 };
 use orrery_api::inventory::{Supervisor, WorkloadNamespace};
 use orrery_machinery::{
-    descriptor::{Column, ResourceDescriptor, SelectableField},
+    descriptor::{Column, FixedResource, SelectableField},
     status::FieldError,
 };
 use serde_json::{Value, json};
@@ -16,8 +16,8 @@ const CLUSTER: &str = "/spec/cluster";
 const SUPERVISOR: &str = "/spec/supervisor";
 
 /// Supervisors.
-pub(super) fn supervisor() -> ResourceDescriptor {
-    ResourceDescriptor {
+pub(super) fn supervisor() -> FixedResource {
+    FixedResource {
         validate: |object, old| {
             let mut errors = name_errors(object);
             errors.extend(reference_errors(object, CLUSTER, "cluster to enable (kubectl get computeclusters)"));
@@ -31,8 +31,8 @@ pub(super) fn supervisor() -> ResourceDescriptor {
 }
 
 /// Namespaces of Supervisors.
-pub(super) fn workload_namespace() -> ResourceDescriptor {
-    ResourceDescriptor {
+pub(super) fn workload_namespace() -> FixedResource {
+    FixedResource {
         validate: namespace_errors,
         columns: NAMESPACE_COLUMNS,
         selectable_fields: &[SelectableField { path: "spec.supervisor", value: |object| text(object, SUPERVISOR) }],

@@ -6,7 +6,7 @@ use super::{
 };
 use orrery_api::inventory::Task;
 use orrery_machinery::{
-    descriptor::{Column, ResourceDescriptor, SelectableField},
+    descriptor::{Column, FixedResource, SelectableField},
     status::FieldError,
 };
 use serde_json::{Value, json};
@@ -19,8 +19,8 @@ const ABOUT: [(&str, &str); 3] = [
 ];
 
 /// Multi-step work.
-pub(super) fn task() -> ResourceDescriptor {
-    ResourceDescriptor {
+pub(super) fn task() -> FixedResource {
+    FixedResource {
         validate: errors,
         prepare_create: |object| object["status"] = json!({"state": "Queued", "step": "", "percent": 0}),
         columns: COLUMNS,

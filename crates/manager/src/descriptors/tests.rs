@@ -10,12 +10,13 @@ fn object(kind: &str, name: &str, spec: &Value) -> Value {
 }
 
 fn fields(kind: &str, new: &Value, old: Option<&Value>) -> Vec<String> {
-    (descriptor(kind).validate)(new, old).into_iter().map(|error| error.field).collect()
+    descriptor(kind).rules.validate(new, old).into_iter().map(|error| error.field).collect()
 }
 
 fn cells(kind: &str, object: &Value, wide: bool) -> Vec<(String, Value)> {
-    let columns = descriptor(kind).columns.iter().filter(|column| wide || column.priority == 0);
-    columns.map(|column| (column.name.to_owned(), (column.cell)(object, 0))).collect()
+    let descriptor = descriptor(kind);
+    let columns = descriptor.columns.iter().filter(|column| wide || column.priority == 0);
+    columns.map(|column| (column.name.to_string(), (column.cell)(object, 0))).collect()
 }
 
 #[test]
@@ -71,9 +72,9 @@ fn an_abort_is_not_taken_back() {
 #[test]
 fn unknown_fields_of_a_spec_are_refused_and_a_kind_has_a_schema() {
     for descriptor in all() {
-        let schema = (descriptor.schema)();
+        let schema = descriptor.rules.schema();
         assert!(schema["properties"]["spec"].is_object(), "{}", descriptor.kind);
-        assert!((descriptor.decode)(&object(descriptor.kind, "x", &json!({"supervisor": 7}))).is_err());
+        assert!(descriptor.rules.decode(&mut object(&descriptor.kind, "x", &json!({"supervisor": 7}))).is_err());
     }
 }
 
@@ -101,7 +102,7 @@ fn the_columns_of_a_host_tell_where_it_is_and_how_it_does() {
 #[test]
 fn a_new_task_is_queued() {
     let mut task = object("Task", "t", &json!({}));
-    (descriptor("Task").prepare_create)(&mut task);
+    descriptor("Task").rules.prepare_create(&mut task);
     assert!(cells("Task", &task, false).contains(&("State".into(), json!("Queued"))));
     assert!(cells("Task", &task, false).contains(&("Progress".into(), json!("0%"))));
 }

@@ -1,0 +1,42 @@
+//! The resources that are served at one time.
+
+use crate::discovery::Documents;
+use orrery_machinery::descriptor::ResourceDescriptor;
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
+
+/// The resources that are served at one time, and what is told of them.
+pub(crate) struct Table {
+    all: Vec<Arc<ResourceDescriptor>>,
+    /// By plural; several groups and versions may have one of the same name.
+    by_plural: HashMap<String, Vec<Arc<ResourceDescriptor>>>,
+    /// Made when first asked for: tables change more often than clients look.
+    documents: OnceLock<Documents>,
+}
+
+impl Table {
+    pub(crate) fn new(all: Vec<Arc<ResourceDescriptor>>) -> Self {
+        let mut by_plural: HashMap<_, Vec<_>> = HashMap::new();
+        for resource in &all {
+            by_plural.entry(resource.plural.to_string()).or_default().push(Arc::clone(resource));
+        }
+        Self { all, by_plural, documents: OnceLock::new() }
+    }
+
+    /// The resource, if it is served.
+    pub(crate) fn resource(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<ResourceDescriptor>> {
+        self.by_plural.get(plural)?.iter().find(|resource| resource.group == group && resource.version == version)
+    }
+
+    /// Every resource.
+    pub(crate) fn all(&self) -> &[Arc<ResourceDescriptor>] {
+        &self.all
+    }
+
+    /// Discovery and schemas.
+    pub(crate) fn documents(&self) -> &Documents {
+        self.documents.get_or_init(|| Documents::new(&self.all))
+    }
+}

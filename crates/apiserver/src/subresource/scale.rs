@@ -1,0 +1,156 @@
+//! `scale`: the number of replicas of any kind, as `autoscaling/v1 Scale`.
+
+use crate::{
+    auth::Verb,
+    http::{ResponseBody, body, dispatch::ResourceRequest, respond},
+    object,
+    registry::{Change, Context, Patch, WriteOptions, check_object, parse_body},
+    server::ApiServer,
+};
+use ::http::Response;
+use orrery_machinery::{
+    descriptor::{ResourceDescriptor, ScalePaths},
+    meta,
+    selector::LabelSelector,
+    status::{ApiError, FieldError},
+};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// Reads or writes the number of replicas.
+pub(super) async fn serve(
+    server: &Arc<ApiServer>,
+    resource: &Arc<ResourceDescriptor>,
+    paths: &ScalePaths,
+    request: ResourceRequest,
+) -> Result<Response<ResponseBody>, ApiError> {
+    let ResourceRequest { user, verb, path, query, parts, body, .. } = request;
+    let context = Context {
+        caller: Some((&user, &server.authorizer)),
+        resource,
+        namespace: path.namespace,
+        name: path.name,
+        subresource: path.subresource,
+        options: WriteOptions::parse(&query)?,
+    };
+    let scale = match verb {
+        Verb::Get => view(&server.registry.get(&context).await?, paths),
+        Verb::Update => {
+            let sent = parse_body(&parts.headers, &body::read(body, &server.limits).await?)?;
+            check_object(&sent, "Scale")?;
+            let change = |old: &Value| with_replicas(&context, old, &sent, paths);
+            view(&server.registry.change(&context, change).await?.object, paths)
+        }
+        Verb::Patch => {
+            let patch = Patch::parse(&parts.headers, &body::read(body, &server.limits).await?)?;
+            let change = |old: &Value| with_replicas(&context, old, &patch.apply(&view(old, paths), &[])?, paths);
+            view(&server.registry.change(&context, change).await?.object, paths)
+        }
+        Verb::List | Verb::Watch | Verb::Create | Verb::Delete | Verb::DeleteCollection => {
+            return Err(ApiError::method_not_allowed());
+        }
+    };
+    Ok(respond::json(200, &scale))
+}
+
+fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(object, |value, name| &value[name])
+}
+
+/// The object as a `Scale`.
+fn view(object: &Value, paths: &ScalePaths) -> Value {
+    let mut metadata = Map::new();
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = object["metadata"].get(field) {
+            metadata.insert(field.to_owned(), value.clone());
+        }
+    }
+    let number = |path: &str| at(object, path).as_i64().unwrap_or(0);
+    let mut scale = json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
+        "spec": {"replicas": number(&paths.spec_replicas)},
+        "status": {"replicas": number(&paths.status_replicas)},
+    });
+    let selector = paths.selector.as_ref().map(|path| at(object, path)).map(selector_text).unwrap_or_default();
+    if !selector.is_empty() {
+        scale["status"]["selector"] = selector.into();
+    }
+    scale
+}
+
+/// A selector as text: it is one, or a label selector, or a plain map of labels (as a replication controller has).
+fn selector_text(selector: &Value) -> String {
+    match selector {
+        Value::String(text) => text.clone(),
+        Value::Object(map) if map.values().all(Value::is_string) => {
+            LabelSelector::from_object(&json!({"matchLabels": map})).to_string()
+        }
+        Value::Object(_) => LabelSelector::from_object(selector).to_string(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => String::new(),
+    }
+}
+
+/// The object with the number of replicas that a client sent.
+fn with_replicas(context: &Context<'_>, old: &Value, sent: &Value, paths: &ScalePaths) -> Result<Change, ApiError> {
+    let replicas = sent["spec"]["replicas"].as_i64().unwrap_or(0);
+    if replicas < 0 {
+        let why = "must be greater than or equal to 0";
+        let error = FieldError::invalid("spec.replicas", &replicas.into(), why);
+        return Err(ApiError::invalid("Scale", context.target(&context.name), &[error]));
+    }
+    let mut new = old.clone();
+    for field in ["name", "uid", "resourceVersion"] {
+        object::set_meta(&mut new, field, sent["metadata"].get(field).cloned());
+    }
+    if meta::name(&new).is_empty() {
+        object::set_meta(&mut new, "name", Some(context.name.clone().into()));
+    }
+    set(&mut new, &paths.spec_replicas, replicas.into());
+    Ok(Change { object: new, duplicates: Vec::new() })
+}
+
+fn set(object: &mut Value, path: &str, value: Value) {
+    let mut place = object;
+    for name in path.split('.') {
+        if !place.is_object() {
+            *place = json!({});
+        }
+        place = &mut place[name];
+    }
+    *place = value;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATHS: ScalePaths = ScalePaths {
+        spec_replicas: std::borrow::Cow::Borrowed("spec.replicas"),
+        status_replicas: std::borrow::Cow::Borrowed("status.replicas"),
+        selector: Some(std::borrow::Cow::Borrowed("spec.selector")),
+    };
+
+    #[test]
+    fn a_scale_shows_replicas_and_the_selector_as_text() {
+        let table = [
+            (json!({"matchLabels": {"a": "b"}}), "a=b"),
+            (json!({"a": "b", "c": "d"}), "a=b,c=d"),
+            (json!("x in (y)"), "x in (y)"),
+            (json!({"matchExpressions": [{"key": "k", "operator": "NotIn", "values": ["1", "2"]}]}), "k notin (1,2)"),
+        ];
+        for (selector, text) in table {
+            let object = json!({"metadata": {"name": "a", "labels": {}}, "status": {"replicas": 1},
+                "spec": {"replicas": 3, "selector": selector}});
+            let scale = view(&object, &PATHS);
+            assert_eq!(scale["status"], json!({"replicas": 1, "selector": text}));
+            assert_eq!((&scale["spec"]["replicas"], scale["metadata"].get("labels")), (&json!(3), None));
+        }
+    }
+
+    #[test]
+    fn the_number_is_put_where_the_kind_keeps_it() {
+        let mut object = json!({"metadata": {}});
+        set(&mut object, "spec.size.count", 4.into());
+        assert_eq!(object["spec"], json!({"size": {"count": 4}}));
+    }
+}

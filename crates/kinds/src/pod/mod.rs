@@ -1,0 +1,126 @@
+//! `v1 Pod`.
+//!
+//! * `defaults`: what is filled in, and the status that a new pod has.
+//! * `validate`: the rules, among them those that follow from a pod being a virtual machine (`validate/boundary.rs`).
+//! * `columns`, `state`: the table.
+
+mod columns;
+mod defaults;
+mod qos;
+mod state;
+mod validate;
+
+use super::fields::{selectable, selectable_flag, text};
+use super::merge_keys;
+use orrery_api::k8s::api::core::v1::Pod;
+use orrery_machinery::descriptor::{FixedResource, MergeKey, SelectableField, Subresource};
+
+pub(super) fn descriptor() -> FixedResource {
+    FixedResource {
+        short_names: &["po"],
+        categories: &["all"],
+        has_status: true,
+        subresources: SUBRESOURCES,
+        counts_generation: true,
+        default: defaults::fill_in,
+        validate: validate::pod,
+        prepare_create: defaults::prepare_create,
+        columns: columns::COLUMNS,
+        selectable_fields: SELECTABLE,
+        merge_keys: MERGE_KEYS,
+        ..super::namespaced::<Pod>("pod")
+    }
+}
+
+const SUBRESOURCES: &[Subresource] = &[
+    Subresource::handled("attach", ("", "v1", "PodAttachOptions"), &["create", "get"]),
+    Subresource::handled("binding", ("", "v1", "Binding"), &["create"]),
+    Subresource::handled("exec", ("", "v1", "PodExecOptions"), &["create", "get"]),
+    Subresource::handled("log", ("", "v1", "Pod"), &["get"]),
+];
+
+const SELECTABLE: &[SelectableField] = &[
+    selectable!("spec.nodeName", ["spec"]["nodeName"]),
+    selectable!("spec.restartPolicy", ["spec"]["restartPolicy"]),
+    selectable!("spec.schedulerName", ["spec"]["schedulerName"]),
+    selectable!("spec.serviceAccountName", ["spec"]["serviceAccountName"]),
+    selectable_flag("spec.hostNetwork", |pod| pod["spec"]["hostNetwork"].as_bool().unwrap_or_default().to_string()),
+    selectable!("status.phase", ["status"]["phase"]),
+    SelectableField { path: "status.podIP", value: |pod| first_address(pod).to_owned() },
+    selectable!("status.nominatedNodeName", ["status"]["nominatedNodeName"]),
+];
+
+/// The first of `status.podIPs`, else `status.podIP`; empty for none.
+fn first_address(pod: &serde_json::Value) -> &str {
+    match text(&pod["status"]["podIPs"][0]["ip"]) {
+        "" => text(&pod["status"]["podIP"]),
+        address => address,
+    }
+}
+
+const MERGE_KEYS: &[MergeKey] = merge_keys![
+    "spec.containers" => "name",
+    "spec.containers.env" => "name",
+    "spec.containers.ports" => "containerPort",
+    "spec.containers.volumeDevices" => "devicePath",
+    "spec.containers.volumeMounts" => "mountPath",
+    "spec.initContainers" => "name",
+    "spec.initContainers.env" => "name",
+    "spec.initContainers.ports" => "containerPort",
+    "spec.initContainers.volumeDevices" => "devicePath",
+    "spec.initContainers.volumeMounts" => "mountPath",
+    "spec.ephemeralContainers" => "name",
+    "spec.ephemeralContainers.env" => "name",
+    "spec.ephemeralContainers.ports" => "containerPort",
+    "spec.ephemeralContainers.volumeDevices" => "devicePath",
+    "spec.ephemeralContainers.volumeMounts" => "mountPath",
+    "spec.hostAliases" => "ip",
+    "spec.imagePullSecrets" => "name",
+    "spec.resourceClaims" => "name",
+    "spec.schedulingGates" => "name",
+    "spec.topologySpreadConstraints" => "topologyKey",
+    "spec.volumes" => "name",
+    "spec.volumes.ephemeral.volumeClaimTemplate.metadata.finalizers",
+    "spec.volumes.ephemeral.volumeClaimTemplate.metadata.ownerReferences" => "uid",
+    "status.conditions" => "type",
+    "status.hostIPs" => "ip",
+    "status.podIPs" => "ip",
+    "status.resourceClaimStatuses" => "name",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orrery_machinery::{
+        patch::{self, PatchKind},
+        selector::FieldSelector,
+    };
+    use serde_json::json;
+
+    #[test]
+    fn a_pod_is_selected_by_its_host_and_phase() {
+        let pod = json!({
+            "metadata": {"name": "a", "namespace": "n"},
+            "spec": {"nodeName": "host-1"},
+            "status": {"phase": "Running", "podIP": "10.0.0.2"},
+        });
+        for (text, expected) in [
+            ("spec.nodeName=host-1,status.phase!=Failed", true),
+            ("spec.nodeName=", false),
+            ("status.podIP=10.0.0.2,spec.hostNetwork=false", true),
+        ] {
+            assert_eq!(FieldSelector::parse(text, &descriptor().into()).unwrap().matches(&pod), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_strategic_patch_reaches_a_containers_ports_by_their_keys() {
+        let pod = json!({"spec": {"containers": [
+            {"name": "a", "image": "x", "ports": [{"containerPort": 80, "name": "web"}]}, {"name": "b"},
+        ]}});
+        let change = json!({"spec": {"containers": [{"name": "a", "ports": [{"containerPort": 80, "name": "www"}]}]}});
+        let patched = patch::apply(PatchKind::Strategic, &pod, &change, MERGE_KEYS).unwrap();
+        assert_eq!(patched["spec"]["containers"][0]["ports"], json!([{"containerPort": 80, "name": "www"}]));
+        assert_eq!(patched["spec"]["containers"][1]["name"], "b");
+    }
+}
