@@ -4,11 +4,12 @@
 //! present --delete, nothing to wait for--> gone
 //! present --delete, grace > 0 (a bound pod)--> terminating (grace period) --delete with grace 0 (kubelet)--> gone
 //! present --delete, finalizers--> terminating (grace 0) --last finalizer removed (update)--> gone
+//! present --delete, Foreground or Orphan--> terminating, with a finalizer that the garbage collector takes away
 //! ```
 
 use super::{
     ATTEMPTS, Context, Registry, Written,
-    options::DeleteOptions,
+    options::{DeleteOptions, Propagation},
     store_error,
     update::{is_finished, modified},
 };
@@ -66,10 +67,40 @@ fn check_preconditions(context: &Context<'_>, old: &Value, options: &DeleteOptio
     Ok(())
 }
 
+/// The finalizer of an object that goes after what it owns.
+const FOREGROUND: &str = "foregroundDeletion";
+/// The finalizer of an object that leaves behind what it owns.
+const ORPHAN: &str = "orphan";
+
+/// Sets the finalizers that ask the garbage collector to see to the object's dependents.
+fn set_propagation(context: &Context<'_>, object: &mut Value, asked: Option<Propagation>) {
+    let present = meta::finalizers(object);
+    let has = |finalizer| present.contains(&finalizer);
+    let effective = match asked {
+        None if has(ORPHAN) => Propagation::Orphan,
+        None if has(FOREGROUND) => Propagation::Foreground,
+        None if context.resource.rules.orphans_by_default() => Propagation::Orphan,
+        None => Propagation::Background,
+        Some(asked) => asked,
+    };
+    let wanted = match effective {
+        Propagation::Background => None,
+        Propagation::Foreground => Some(FOREGROUND),
+        Propagation::Orphan => Some(ORPHAN),
+    };
+    let others = present.iter().copied().filter(|finalizer| *finalizer != FOREGROUND && *finalizer != ORPHAN);
+    let finalizers: Vec<&str> = others.chain(wanted).collect();
+    if finalizers != present {
+        let finalizers = (!finalizers.is_empty()).then(|| json!(finalizers));
+        object::set_meta(object, "finalizers", finalizers);
+    }
+}
+
 /// The object once its deletion has been asked for. A second request can only shorten the grace period.
 fn terminating(context: &Context<'_>, old: &Value, options: &DeleteOptions, now: i64) -> Value {
     let grace = grace_seconds(context, old, options);
     let mut new = old.clone();
+    set_propagation(context, &mut new, options.propagation);
     let present = old["metadata"]["deletionGracePeriodSeconds"].as_i64();
     if meta::is_deleting(old) {
         let Some(present) = present.filter(|present| grace < *present) else { return new };

@@ -195,10 +195,22 @@ fn parse_version(text: &str) -> Result<Option<Revision>, ApiError> {
     })
 }
 
-/// Options of a deletion, from the body and the query. Of the propagation policies all are taken, and objects that
-/// depend on a deleted one are always removed in the background.
+/// What becomes of the objects that a deleted one owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Propagation {
+    /// They are deleted afterwards.
+    Background,
+    /// They are deleted first.
+    Foreground,
+    /// They stay, without an owner.
+    Orphan,
+}
+
+/// Options of a deletion, from the body and the query.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DeleteOptions {
+    /// None when the client does not say; then the finalizers that are there decide, or the kind.
+    pub(crate) propagation: Option<Propagation>,
     pub(crate) grace_seconds: Option<i64>,
     pub(crate) uid: Option<String>,
     pub(crate) version: Option<String>,
@@ -210,12 +222,8 @@ impl DeleteOptions {
         let none = json!({});
         let body = body.unwrap_or(&none);
         let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-        let policy = body["propagationPolicy"].as_str().unwrap_or(query.get("propagationPolicy"));
         let mut errors = Vec::new();
-        if !matches!(policy, "" | "Background" | "Foreground" | "Orphan") {
-            let supported = ["Background", "Foreground", "Orphan"];
-            errors.push(FieldError::not_supported("propagationPolicy", &policy.into(), &supported));
-        }
+        let propagation = propagation(body, query, &mut errors)?;
         let grace_seconds = match body["gracePeriodSeconds"].as_i64() {
             Some(seconds) => Some(seconds),
             None => query.number("gracePeriodSeconds")?,
@@ -233,10 +241,38 @@ impl DeleteOptions {
         }
         let listed = body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str);
         Ok(Self {
+            propagation,
             grace_seconds,
             uid: text("/preconditions/uid"),
             version: text("/preconditions/resourceVersion"),
             dry_run: dry_run(listed.chain(query.all("dryRun")))?,
         })
     }
+}
+
+/// The propagation policy, in its present form or the old one (`orphanDependents`).
+fn propagation(body: &Value, query: &Query, errors: &mut Vec<FieldError>) -> Result<Option<Propagation>, ApiError> {
+    let policy = body["propagationPolicy"].as_str().unwrap_or(query.get("propagationPolicy"));
+    let orphan = match body["orphanDependents"].as_bool() {
+        None if query.get("orphanDependents").is_empty() => None,
+        None => Some(query.flag("orphanDependents")?),
+        given => given,
+    };
+    let of_policy = match policy {
+        "" => None,
+        "Background" => Some(Propagation::Background),
+        "Foreground" => Some(Propagation::Foreground),
+        "Orphan" => Some(Propagation::Orphan),
+        other => {
+            let supported = ["Background", "Foreground", "Orphan"];
+            errors.push(FieldError::not_supported("propagationPolicy", &other.into(), &supported));
+            None
+        }
+    };
+    if orphan.is_some() && !policy.is_empty() {
+        let why = "orphanDependents and deletionPropagation cannot be both set";
+        errors.push(FieldError::invalid("propagationPolicy", &policy.into(), why));
+    }
+    let of_flag = orphan.map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Background });
+    Ok(of_policy.or(of_flag))
 }

@@ -50,6 +50,26 @@ async fn finalizers_hold_an_object_until_the_last_one_is_removed() {
 }
 
 #[tokio::test]
+async fn the_propagation_policy_leaves_its_finalizer_for_the_garbage_collector() {
+    let server = Server::start().await;
+    server.namespace("demo").await;
+    for (policy, finalizer) in [("Foreground", "foregroundDeletion"), ("Orphan", "orphan")] {
+        server.post("/api/v1/namespaces/demo/configmaps", &config_map("a", &json!({}))).await.expect(201);
+        let path = "/api/v1/namespaces/demo/configmaps/a";
+        let ending = server.delete(&format!("{path}?propagationPolicy={policy}")).await.expect(200);
+        assert_eq!(ending["metadata"]["finalizers"], json!([finalizer]));
+        assert!(ending["metadata"]["deletionTimestamp"].is_string());
+        let same = server.delete(path).await.expect(200);
+        assert_eq!(same["metadata"]["finalizers"], json!([finalizer]), "who does not say leaves it as it is");
+        server.delete(&format!("{path}?propagationPolicy=Background")).await.expect(200);
+        server.get(path).await.expect(404);
+    }
+    server.delete("/api/v1/namespaces/demo/configmaps/a?propagationPolicy=Upwards").await.expect(422);
+    let both = "/api/v1/namespaces/demo/configmaps/a?propagationPolicy=Orphan&orphanDependents=true";
+    server.delete(both).await.expect(422);
+}
+
+#[tokio::test]
 async fn a_namespace_ends_when_it_is_finalized_and_takes_nothing_new_meanwhile() {
     let server = Server::start().await;
     server.namespace("demo").await;

@@ -88,12 +88,14 @@ fn the_columns_of_a_host_tell_where_it_is_and_how_it_does() {
         "facts": {"accelerator": "TCG", "cpuMilli": 3500, "memoryBytes": 8_589_934_592u64, "qemuVersion": "7.2.22"},
     });
     let narrow = [
+        ("Name", json!("host-1")),
         ("Cluster", json!("cluster-1")),
         ("Ready", json!("True")),
         ("Accelerator", json!("TCG")),
         ("CPU", json!("3500m")),
         ("Memory", json!("8192Mi")),
         ("Machines", json!(3)),
+        ("Age", json!("<unknown>")),
     ];
     assert_eq!(cells("Host", &host, false), narrow.map(|(name, value)| (name.to_owned(), value)));
     assert!(cells("Host", &host, true).contains(&("QEMU".into(), json!("7.2.22"))));
