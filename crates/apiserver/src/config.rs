@@ -1,6 +1,6 @@
 //! What an API server is made of.
 
-use crate::auth::User;
+use crate::{admission::Plugin, auth::User};
 use bytes::Bytes;
 use orrery_identity::{Credentials, IdentityError};
 use orrery_machinery::{descriptor::ResourceDescriptor, status::ApiError};
@@ -17,6 +17,8 @@ pub struct Config {
     /// Who answers `create` of resources that are not stored, by (group, plural). The authorization and authentication
     /// reviews are answered by the server itself.
     pub reviews: HashMap<(String, String), Arc<dyn ReviewHandler>>,
+    /// What changes and refuses requests, in the order in which it is asked.
+    pub admission: Vec<Arc<dyn Plugin>>,
     /// Paths beyond the resource API.
     pub extra: Vec<ExtraRoute>,
     /// How kubelets are reached for logs and exec; without it these are refused.
@@ -31,13 +33,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// A configuration without reviews, extra routes, kubelet access and bootstrap objects.
+    /// A configuration without reviews, plugins, extra routes, kubelet access and bootstrap objects.
     #[must_use]
     pub fn new(resources: Vec<ResourceDescriptor>, store: Arc<dyn Store>) -> Self {
         Self {
             resources,
             store,
             reviews: HashMap::new(),
+            admission: Vec::new(),
             extra: Vec::new(),
             kubelet: None,
             bootstrap: false,

@@ -69,7 +69,8 @@ impl ApiServer {
             let key = (resource.group.to_string(), resource.plural.to_string());
             own_reviews.push(key);
         }
-        let registry = Registry::new(config.resources, Arc::clone(&config.store));
+        let registry =
+            Registry::new(config.resources, Arc::clone(&config.store), admission::Chain::new(config.admission));
         if config.bootstrap {
             create_bootstrap(&registry).await?;
         }

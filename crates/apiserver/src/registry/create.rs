@@ -3,7 +3,7 @@
 use super::{
     ATTEMPTS, Context, Registry, Written, decode, key, options::FieldValidation, options::WriteOptions, store_error,
 };
-use crate::{admission, envelope, object};
+use crate::{admission::Review, envelope, object};
 use orrery_machinery::{
     descriptor::ResourceDescriptor,
     meta,
@@ -14,6 +14,16 @@ use serde_json::{Value, json};
 
 /// How often a generated name that is taken is drawn anew.
 const NAME_ATTEMPTS: usize = 8;
+
+/// What became of a new object.
+enum Inserted {
+    /// It is there.
+    Done(Value),
+    /// Another one has its name.
+    Taken,
+    /// Something that it depends on was changed meanwhile; it has to be judged again.
+    Again,
+}
 
 impl Registry {
     /// Creates an object out of a body.
@@ -27,20 +37,32 @@ impl Registry {
         duplicates: &[String],
     ) -> Result<Written, ApiError> {
         let mut body = body;
-        let warnings = decode::check(context, &mut body, duplicates)?;
+        let mut warnings = decode::check(context, &mut body, duplicates)?;
         check_identity(context, &body)?;
         let generates = meta::name(&body).is_empty();
-        for attempt in 1.. {
+        let mut names = 0;
+        for _ in 0..ATTEMPTS {
             let mut new = body.clone();
+            let mut review = Review::default();
             prepare(context, &mut new);
-            admission::create(context, &mut new).await?;
+            self.admission.change(context, &self.reader, None, &mut new, &mut review).await?;
             validate(context, &new)?;
-            match self.insert(context, &new).await {
-                Err(error) if error.reason == "AlreadyExists" && generates && attempt < NAME_ATTEMPTS => {}
-                result => return result.map(|object| Written::kept(object, warnings)),
+            self.admission.check(context, &self.reader, None, Some(&new), &mut review).await?;
+            match self.insert(context, &new, &review).await? {
+                Inserted::Done(object) => {
+                    warnings.append(&mut review.warnings);
+                    warnings.extend(context.resource.rules.warnings(&object, None));
+                    return Ok(Written::kept(object, warnings));
+                }
+                Inserted::Taken if generates && names < NAME_ATTEMPTS => names += 1,
+                Inserted::Taken => return Err(ApiError::already_exists(context.target(meta::name(&new)))),
+                Inserted::Again => {}
             }
         }
-        unreachable!("the last attempt returns")
+        Err(ApiError::conflict(
+            context.target(meta::name(&body)),
+            "what it depends on keeps changing; please try again",
+        ))
     }
 
     /// Creates one of the server's own objects, unless there is one.
@@ -59,31 +81,24 @@ impl Registry {
         }
     }
 
-    /// Writes the new object, if its namespace is there and takes new objects at the same revision.
-    async fn insert(&self, context: &Context<'_>, new: &Value) -> Result<Value, ApiError> {
+    /// Writes the new object and what goes with it, if its namespace is there and takes new objects at the same revision.
+    async fn insert(&self, context: &Context<'_>, new: &Value, review: &Review) -> Result<Inserted, ApiError> {
         let name = meta::name(new);
         let key = context.key(name);
-        for _ in 0..ATTEMPTS {
-            let mut compare = vec![Compare::Absent(key.clone())];
-            if let Some((key, revision)) = self.namespace_for(context, name).await? {
-                compare.push(Compare::ModRevision(key, revision));
-            }
-            if context.options.dry_run {
-                let taken = self.store.get(&key).await.map_err(store_error)?.is_some();
-                let exists = || ApiError::already_exists(context.target(name));
-                return if taken { Err(exists()) } else { Ok(new.clone()) };
-            }
-            let txn = Txn { compare, ops: vec![context.put(key.clone(), new)?] };
-            match self.store.txn(txn).await.map_err(store_error)? {
-                TxnOutcome::Committed(revision) => return Ok(envelope::with_version(new.clone(), revision)),
-                TxnOutcome::Conflict(present) if present.first().is_some_and(Option::is_some) => {
-                    return Err(ApiError::already_exists(context.target(name)));
-                }
-                // The namespace was changed meanwhile; it is looked at again.
-                TxnOutcome::Conflict(_) => {}
-            }
+        let mut txn = Txn { compare: vec![Compare::Absent(key.clone())], ops: vec![context.put(key.clone(), new)?] };
+        if let Some((key, revision)) = self.namespace_for(context, name).await? {
+            txn.compare.push(Compare::ModRevision(key, revision));
         }
-        Err(ApiError::conflict(context.target(name), "its namespace keeps changing; please try again"))
+        if context.options.dry_run {
+            let taken = self.store.get(&key).await.map_err(store_error)?.is_some();
+            return Ok(if taken { Inserted::Taken } else { Inserted::Done(new.clone()) });
+        }
+        self.write_also(review, &mut txn)?;
+        Ok(match self.store.txn(txn).await.map_err(store_error)? {
+            TxnOutcome::Committed(revision) => Inserted::Done(envelope::with_version(new.clone(), revision)),
+            TxnOutcome::Conflict(present) if present.first().is_some_and(Option::is_some) => Inserted::Taken,
+            TxnOutcome::Conflict(_) => Inserted::Again,
+        })
     }
 
     /// The namespace that the new object is to be in, once it is known to take new objects. None when namespaces play no

@@ -120,6 +120,21 @@ impl<'de> Visitor<'de> for Tracked<'_> {
     }
 }
 
+/// Makes an object that admission changed a proper one again.
+pub(crate) fn prepare_again(context: &Context<'_>, object: &mut Value) -> Result<(), ApiError> {
+    let found = context.resource.rules.decode(object).map_err(|error| {
+        ApiError::internal(format!(
+            "admission made of {} {:?} what is none: {error}",
+            context.resource.kind, context.name
+        ))
+    })?;
+    if !found.is_empty() {
+        tracing::debug!(kind = %context.resource.kind, ?found, "fields that admission set are unknown and were dropped");
+    }
+    context.resource.rules.default(object);
+    Ok(())
+}
+
 /// Checks that the object is of the resource's kind and type, and removes fields that the type does not know. Returns
 /// warnings, or refuses, as the validation asks.
 pub(crate) fn check(context: &Context<'_>, value: &mut Value, duplicates: &[String]) -> Result<Vec<String>, ApiError> {

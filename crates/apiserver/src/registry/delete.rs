@@ -13,7 +13,10 @@ use super::{
     store_error,
     update::{is_finished, modified},
 };
-use crate::{admission, envelope, object};
+use crate::{
+    admission::{self, Review},
+    envelope, object,
+};
 use orrery_machinery::{meta, status::ApiError};
 use orrery_store::{Compare, Op, Txn, TxnOutcome};
 use serde_json::{Value, json};
@@ -32,20 +35,23 @@ impl Registry {
             let old = context.decode(&entry)?;
             check_preconditions(context, &old, options)?;
             admission::delete(context)?;
+            let mut review = Review::default();
+            self.admission.check(context, &self.reader, Some(&old), None, &mut review).await?;
+            let warnings = review.warnings;
             let new = terminating(context, &old, options, object::now_seconds());
             let removed = is_finished(&new);
             if !removed && new == old {
-                return Ok(Written { object: old, warnings: Vec::new(), removed });
+                return Ok(Written { object: old, warnings, removed });
             }
             if options.dry_run || context.options.dry_run {
-                return Ok(Written { object: new, warnings: Vec::new(), removed });
+                return Ok(Written { object: new, warnings, removed });
             }
             let key = entry.key.clone();
             let op = if removed { Op::Delete { key: key.clone() } } else { context.put(key.clone(), &new)? };
             let txn = Txn { compare: vec![Compare::ModRevision(key, entry.mod_revision)], ops: vec![op] };
             if let TxnOutcome::Committed(revision) = self.store.txn(txn).await.map_err(store_error)? {
                 let object = envelope::with_version(new, revision);
-                return Ok(Written { object, warnings: Vec::new(), removed });
+                return Ok(Written { object, warnings, removed });
             }
         }
         Err(modified(context))

@@ -24,12 +24,13 @@ mod update;
 mod watch;
 
 pub(crate) use context::{Context, Written, store_error};
-pub(crate) use decode::{check_object, parse_body};
+pub(crate) use decode::{check_object, parse_body, prepare_again};
 pub(crate) use options::WriteOptions;
 pub(crate) use patch::Patch;
 pub(crate) use serve::serve;
 pub(crate) use update::Change;
 
+use crate::admission::{Chain, Reader};
 use orrery_machinery::descriptor::ResourceDescriptor;
 use orrery_store::Store;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -45,13 +46,15 @@ pub(crate) struct Registry {
     /// All that is served now; replaced as a whole when custom resources come and go.
     table: RwLock<Arc<Table>>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) admission: Chain,
+    pub(crate) reader: Reader,
 }
 
 impl Registry {
-    pub(crate) fn new(resources: Vec<ResourceDescriptor>, store: Arc<dyn Store>) -> Self {
+    pub(crate) fn new(resources: Vec<ResourceDescriptor>, store: Arc<dyn Store>, admission: Chain) -> Self {
         let fixed: Vec<_> = resources.into_iter().map(Arc::new).collect();
         let table = RwLock::new(Arc::new(Table::new(fixed.clone())));
-        Self { fixed, table, store }
+        Self { fixed, table, reader: Reader::new(Arc::clone(&store)), store, admission }
     }
 
     /// What is served now.

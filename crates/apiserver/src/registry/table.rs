@@ -1,7 +1,10 @@
 //! The resources that are served at one time.
 
-use crate::discovery::Documents;
-use orrery_machinery::descriptor::ResourceDescriptor;
+use super::key;
+use crate::{discovery::Documents, envelope, object};
+use orrery_machinery::{descriptor::ResourceDescriptor, meta, status::ApiError};
+use orrery_store::Op;
+use serde_json::Value;
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock},
@@ -28,6 +31,21 @@ impl Table {
     /// The resource, if it is served.
     pub(crate) fn resource(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<ResourceDescriptor>> {
         self.by_plural.get(plural)?.iter().find(|resource| resource.group == group && resource.version == version)
+    }
+
+    /// The write of an object of any resource, as it was read and then changed, and its key.
+    ///
+    /// # Errors
+    /// When no resource is stored as this kind.
+    pub(crate) fn rewrite(&self, object: &Value) -> Result<(String, Op), ApiError> {
+        let (api_version, kind) = (object::text(object, "/apiVersion"), object::text(object, "/kind"));
+        let found =
+            self.all.iter().find(|r| r.kind == kind && r.is_stored_as_served() && r.api_version() == api_version);
+        let resource =
+            found.ok_or_else(|| ApiError::internal(format!("no resource is stored as {api_version} {kind}")))?;
+        let key = key::object(&resource.group, &resource.plural, meta::namespace(object), meta::name(object));
+        let value = envelope::encode(resource, object)?;
+        Ok((key.clone(), Op::Put { key, value, ttl: None }))
     }
 
     /// Every resource.

@@ -1,9 +1,9 @@
 //! Changes of objects: `update`, and what `patch` and the sub-resources share with it.
 
 use super::{ATTEMPTS, Context, Registry, Written, create::check_namespace, decode, store_error};
-use crate::{admission, envelope, object};
+use crate::{admission::Review, envelope, object};
 use orrery_machinery::{descriptor::Does, meta, status::ApiError};
-use orrery_store::{Compare, Op, Txn, TxnOutcome};
+use orrery_store::{Compare, Op, Revision, Txn, TxnOutcome};
 use serde_json::{Value, json};
 
 /// Metadata that only the server sets.
@@ -53,9 +53,16 @@ impl Registry {
             let entry = self.entry(context, &context.name).await?;
             let old = context.decode(&entry)?;
             let Change { object: mut new, duplicates } = change(&old)?;
-            let warnings = prepare(context, &old, &mut new, &duplicates)?;
-            admission::update(context, &old, &mut new).await?;
+            let mut warnings = prepare(context, &old, &mut new, &duplicates)?;
+            let mut review = Review::default();
+            self.admission.change(context, &self.reader, Some(&old), &mut new, &mut review).await?;
+            if context.resource.counts_generation && spec_differs(&old, &new) {
+                object::set_meta(&mut new, "generation", Some(json!(meta::generation(&old) + 1)));
+            }
             validate(context, &old, &new)?;
+            self.admission.check(context, &self.reader, Some(&old), Some(&new), &mut review).await?;
+            warnings.append(&mut review.warnings);
+            warnings.extend(context.resource.rules.warnings(&new, Some(&old)));
             if new == old {
                 return Ok(Written::kept(old, warnings));
             }
@@ -65,12 +72,26 @@ impl Registry {
             }
             let key = entry.key.clone();
             let op = if removed { Op::Delete { key: key.clone() } } else { context.put(key.clone(), &new)? };
-            let txn = Txn { compare: vec![Compare::ModRevision(key, entry.mod_revision)], ops: vec![op] };
+            let mut txn = Txn { compare: vec![Compare::ModRevision(key, entry.mod_revision)], ops: vec![op] };
+            self.write_also(&review, &mut txn)?;
             if let TxnOutcome::Committed(revision) = self.store.txn(txn).await.map_err(store_error)? {
                 return Ok(Written { object: envelope::with_version(new, revision), warnings, removed });
             }
         }
         Err(modified(context))
+    }
+}
+
+impl Registry {
+    /// Adds what the review wants written along with the object to its transaction.
+    pub(super) fn write_also(&self, review: &Review, txn: &mut Txn) -> Result<(), ApiError> {
+        for object in &review.also {
+            let (key, op) = self.table().rewrite(object)?;
+            let version = meta::resource_version(object).parse().unwrap_or_default();
+            txn.compare.push(Compare::ModRevision(key, Revision(version)));
+            txn.ops.push(op);
+        }
+        Ok(())
     }
 }
 
@@ -127,9 +148,6 @@ fn prepare(
     }
     object::set_meta(new, "managedFields", None);
     resource.rules.default(new);
-    if resource.counts_generation && spec_differs(old, new) {
-        object::set_meta(new, "generation", Some(json!(meta::generation(old) + 1)));
-    }
     Ok(warnings)
 }
 

@@ -8,8 +8,10 @@ mod stream;
 mod upgrade;
 
 use crate::{
-    auth::Verb,
-    http::{ResponseBody, dispatch::ResourceRequest},
+    admission::Review,
+    auth::{User, Verb},
+    http::{ResponseBody, dispatch::ResourceRequest, path::ResourcePath, query::Query},
+    registry::{Context, WriteOptions},
     server::ApiServer,
 };
 use ::http::Response;
@@ -17,6 +19,7 @@ use orrery_machinery::{
     descriptor::{Does, ResourceDescriptor},
     status::ApiError,
 };
+use serde_json::json;
 use std::sync::Arc;
 
 /// Answers a request for a sub-resource, once it is authorized.
@@ -32,7 +35,12 @@ pub(crate) async fn serve(
     match (request.path.subresource.as_str(), request.verb) {
         ("binding", Verb::Create) if pods => binding::bind(server, resource, request).await,
         ("log", Verb::Get) if pods => stream::logs(server, resource, request).await,
-        ("exec" | "attach", Verb::Get | Verb::Create) if pods => upgrade::relay(server, request).await,
+        ("exec" | "attach", Verb::Get | Verb::Create) if pods => {
+            let ResourceRequest { user, path, query, .. } = &request;
+            let asked = (user.clone(), path.clone(), query.clone());
+            admit_stream(server, resource, asked).await?;
+            upgrade::relay(server, request).await
+        }
         ("portforward", Verb::Get | Verb::Create) if pods => Err(ApiError {
             code: 501,
             reason: "NotImplemented",
@@ -43,4 +51,28 @@ pub(crate) async fn serve(
         ("binding" | "log" | "exec" | "attach", _) if pods => Err(ApiError::method_not_allowed()),
         _ => Err(ApiError::no_such_path()),
     }
+}
+
+/// Asks admission whether a stream may be opened.
+async fn admit_stream(
+    server: &ApiServer,
+    resource: &ResourceDescriptor,
+    (user, path, query): (User, ResourcePath, Query),
+) -> Result<(), ApiError> {
+    let kind = resource.subresource(&path.subresource).map(|found| found.kind.clone()).unwrap_or_default();
+    let mut options = json!({"kind": kind, "apiVersion": "v1", "container": query.get("container")});
+    for flag in ["stdin", "stdout", "stderr", "tty"] {
+        options[flag] = query.flag(flag)?.into();
+    }
+    options["command"] = query.all("command").collect();
+    let context = Context {
+        caller: Some((&user, &server.authorizer)),
+        resource,
+        namespace: path.namespace,
+        name: path.name,
+        subresource: path.subresource,
+        options: WriteOptions::default(),
+    };
+    let registry = &server.registry;
+    registry.admission.connect(&context, &registry.reader, &options, &mut Review::default()).await
 }

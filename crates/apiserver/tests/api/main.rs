@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail loudly, and says when it is skipped")]
 
 mod access;
+mod admission;
 mod crud;
 mod kubectl;
 mod kubelet;

@@ -1,5 +1,4 @@
-//! What is changed and refused between decoding and validation: a chain of functions for each kind of write, in order.
-//! The namespace's own part (no new objects in one that is missing or terminating) is checked by the write's transaction.
+//! The server's own steps: a chain of functions for each kind of write, in order.
 
 use crate::{auth::check_node_write, object, rbac, registry::Context};
 use orrery_machinery::{meta, status::ApiError};
@@ -11,14 +10,14 @@ pub(crate) const LASTING_NAMESPACES: &[&str] = &["default", "kube-system", "kube
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// A new object: changes first, then refusals.
-pub(crate) async fn create(context: &Context<'_>, new: &mut Value) -> Result<(), ApiError> {
+pub(super) async fn create(context: &Context<'_>, new: &mut Value) -> Result<(), ApiError> {
     default_service_account(context, new);
     name_label(context, new);
     check_writer(context, new, None).await
 }
 
 /// A changed object: changes first, then refusals.
-pub(crate) async fn update(context: &Context<'_>, old: &Value, new: &mut Value) -> Result<(), ApiError> {
+pub(super) async fn update(context: &Context<'_>, old: &Value, new: &mut Value) -> Result<(), ApiError> {
     name_label(context, new);
     check_writer(context, new, Some(old)).await
 }
