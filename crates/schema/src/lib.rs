@@ -6,8 +6,9 @@
 //!
 //! * [`structural`]: a definition's schema as a typed tree; whether it may be one at all.
 //! * [`resource`]: what happens to an object with its schema, in order: pruning, defaulting, coercion, validation.
-//! * [`validate`]: values against a schema, with ratcheting on updates.
-//! * [`jsonpath`]: printer columns, selectable fields, scale paths.
+//! * [`metadata`]: `apiVersion`, `kind` and `metadata` of whole objects.
+//! * [`validate`]: values against a schema, with ratcheting on updates; [`pattern`]: Go's regular expressions.
+//! * [`jsonpath`], [`columns`]: printer columns, selectable fields, scale paths.
 //! * [`publish`]: schemas as OpenAPI v3 and v2 documents have them.
 //! * [`cel`]: the language: parser, type checker, interpreter with a budget, libraries.
 //! * [`rules`]: `x-kubernetes-validations`.
@@ -22,14 +23,15 @@
 
 //pub mod admission;
 //pub mod cel;
-//pub mod jsonpath;
+pub mod columns;
 mod defaulting;
+pub mod jsonpath;
 pub mod metadata;
 mod number;
 mod path;
 pub mod pattern;
 mod prune;
-//pub mod publish;
+pub mod publish;
 mod quantity;
 pub mod resource;
 //pub mod rules;

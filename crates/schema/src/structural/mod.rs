@@ -17,6 +17,7 @@ mod read;
 mod standard;
 
 pub use field_path::{FieldPathError, find_field};
+pub(crate) use invariants::is_int_or_string;
 pub use read::ReadError;
 pub(crate) use standard::is_meta_field;
 
