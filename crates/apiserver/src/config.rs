@@ -172,6 +172,9 @@ pub enum ConfigError {
     /// The store failed while roles were read.
     #[error("cannot read roles and bindings from the store")]
     Store(#[from] StoreError),
+    /// Definitions of custom resources could not be read.
+    #[error("cannot read the definitions of custom resources: {}", .0.message)]
+    Custom(ApiError),
     /// A bootstrap object could not be created.
     #[error("cannot create the bootstrap object {name}")]
     Bootstrap {

@@ -30,6 +30,7 @@ mod admission;
 mod auth;
 
 mod config;
+mod custom;
 mod discovery;
 mod envelope;
 mod http;

@@ -4,6 +4,7 @@ use crate::{
     admission,
     auth::{Authorizer, NodeView, Reviews, User},
     config::{Config, ConfigError, ExtraRoute, Limits, ReviewHandler, VersionInfo},
+    custom::{self, Follower},
     http::{self, InProcess},
     metrics::Metrics,
     rbac::{self, RbacCache, bootstrap},
@@ -15,7 +16,7 @@ use serde_json::json;
 use std::{
     collections::{HashMap, HashSet},
     io,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,8 @@ pub struct ApiServer {
     pub(crate) metrics: Metrics,
     pub(crate) reads: Semaphore,
     pub(crate) writes: Semaphore,
+    /// Keeps custom resources served; set once the server is made.
+    custom: OnceLock<Follower>,
     /// Cancelled when serving ends: watches and streams end then.
     pub(crate) stopping: CancellationToken,
 }
@@ -69,8 +72,8 @@ impl ApiServer {
             let key = (resource.group.to_string(), resource.plural.to_string());
             own_reviews.push(key);
         }
-        let registry =
-            Registry::new(config.resources, Arc::clone(&config.store), admission::Chain::new(config.admission));
+        let resources = config.resources.into_iter().map(custom::with_schema_rules).collect();
+        let registry = Registry::new(resources, Arc::clone(&config.store), admission::Chain::new(config.admission));
         if config.bootstrap {
             create_bootstrap(&registry).await?;
         }
@@ -81,7 +84,8 @@ impl ApiServer {
             reviews.entry(key).or_insert_with(|| Arc::clone(&own));
         }
         let kubelets = config.kubelet.map(|access| Kubelets::new(&access)).transpose().map_err(ConfigError::Kubelet)?;
-        Ok(Arc::new(Self {
+        let server = Arc::new(Self {
+            custom: OnceLock::new(),
             registry,
             authorizer,
             reviews,
@@ -93,7 +97,10 @@ impl ApiServer {
             writes: Semaphore::new(config.limits.writes_in_flight),
             limits: config.limits,
             stopping: CancellationToken::new(),
-        }))
+        });
+        let follower = Follower::start(&server).await.map_err(ConfigError::Custom)?;
+        drop(server.custom.set(follower));
+        Ok(server)
     }
 
     /// Serves HTTPS on `listener` until `shutdown`; then watches end, and other requests under way may finish within the

@@ -18,6 +18,7 @@ pub(super) fn descriptor() -> FixedResource {
         has_status: true,
         subresources: SUBRESOURCES,
         prepare_update: keep_finalizers,
+        prepare_delete: end,
         default,
         validate: |object, old| meta::validate(object, old, false, NameRule::DnsLabel),
         prepare_create: |object| object_status(object),
@@ -48,6 +49,17 @@ fn finalize(old: &Value, mut sent: Value) -> Value {
         kept["status"] = status.clone();
     }
     kept
+}
+
+/// A namespace that ends says so, and has no grace period: it takes as long as its content does.
+fn end(object: &mut Value) {
+    let Some(namespace) = object.as_object_mut() else { return };
+    if let Some(metadata) = map_at(namespace, "metadata") {
+        metadata.remove("deletionGracePeriodSeconds");
+    }
+    if let Some(status) = map_at(namespace, "status") {
+        status.insert("phase".into(), "Terminating".into());
+    }
 }
 
 fn keep_finalizers(old: &Value, new: &mut Value) {

@@ -4,11 +4,21 @@ use super::{
     Context, Registry,
     options::{DeleteOptions, ListOptions},
 };
+use crate::http::query::Query;
 use orrery_machinery::{meta, status::ApiError};
 use orrery_store::Revision;
 use serde_json::Value;
 
 impl Registry {
+    /// Deletes all objects of a resource, each as its kind wants it.
+    ///
+    /// # Errors
+    /// With the first object that cannot be deleted.
+    pub(crate) async fn delete_all(&self, context: &Context<'_>) -> Result<(), ApiError> {
+        let everything = ListOptions::parse(&Query::default(), context.resource, false)?;
+        self.delete_collection(context, &everything, &DeleteOptions::default()).await.map(drop)
+    }
+
     /// Deletes the objects that the options select, one by one, and gives those that it dealt with.
     ///
     /// # Errors

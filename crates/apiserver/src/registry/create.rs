@@ -36,6 +36,9 @@ impl Registry {
         body: Value,
         duplicates: &[String],
     ) -> Result<Written, ApiError> {
+        if let Some(why) = &context.resource.closed {
+            return Err(ApiError { message: why.to_string(), ..ApiError::method_not_allowed() });
+        }
         let mut body = body;
         let mut warnings = decode::check(context, &mut body, duplicates)?;
         check_identity(context, &body)?;

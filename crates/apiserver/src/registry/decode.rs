@@ -154,7 +154,6 @@ pub(crate) fn check(context: &Context<'_>, value: &mut Value, duplicates: &[Stri
     if context.options.validation == FieldValidation::Ignore {
         return Ok(Vec::new());
     }
-    let unknown = unknown.iter().map(|path| format!("unknown field {path:?}"));
     let found: Vec<String> = duplicates.iter().map(|path| format!("duplicate field {path:?}")).chain(unknown).collect();
     if context.options.validation == FieldValidation::Strict && !found.is_empty() {
         let message = format!(

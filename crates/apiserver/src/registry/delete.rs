@@ -120,15 +120,7 @@ fn terminating(context: &Context<'_>, old: &Value, options: &DeleteOptions, now:
     if meta::generation(old) > 0 {
         object::set_meta(&mut new, "generation", Some(json!(meta::generation(old) + 1)));
     }
-    if context.is_core("namespaces") {
-        object::set_meta(&mut new, "deletionGracePeriodSeconds", None);
-        let mut status = new["status"].take();
-        if !status.is_object() {
-            status = json!({});
-        }
-        status["phase"] = "Terminating".into();
-        object::set_field(&mut new, "status", Some(status));
-    }
+    context.resource.rules.prepare_delete(&mut new);
     new
 }
 

@@ -57,6 +57,11 @@ impl Registry {
         Self { fixed, table, reader: Reader::new(Arc::clone(&store)), store, admission }
     }
 
+    /// How many resources are served beside the fixed ones.
+    pub(crate) fn served_also(&self) -> usize {
+        self.table().all().len() - self.fixed.len()
+    }
+
     /// What is served now.
     pub(crate) fn table(&self) -> Arc<Table> {
         Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
@@ -68,7 +73,6 @@ impl Registry {
     }
 
     /// Serves these resources beside the fixed ones, and no others.
-    #[expect(dead_code, reason = "custom resources are served through it")]
     pub(crate) fn serve_also(&self, custom: impl IntoIterator<Item = Arc<ResourceDescriptor>>) {
         let all = self.fixed.iter().cloned().chain(custom).collect();
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Table::new(all));

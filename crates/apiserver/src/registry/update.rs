@@ -2,7 +2,11 @@
 
 use super::{ATTEMPTS, Context, Registry, Written, create::check_namespace, decode, store_error};
 use crate::{admission::Review, envelope, object};
-use orrery_machinery::{descriptor::Does, meta, status::ApiError};
+use orrery_machinery::{
+    descriptor::Does,
+    meta,
+    status::{ApiError, FieldError},
+};
 use orrery_store::{Compare, Op, Revision, Txn, TxnOutcome};
 use serde_json::{Value, json};
 
@@ -129,7 +133,12 @@ fn prepare(
     }
     check_namespace(context, new)?;
     match meta::resource_version(new) {
-        "" | "0" => {}
+        "" | "0" if context.resource.unconditional_update => {}
+        "" | "0" => {
+            let why = "must be specified for an update";
+            let error = FieldError::invalid("metadata.resourceVersion", &json!(0), why);
+            return Err(ApiError::invalid(&context.resource.kind, context.target(&context.name), &[error]));
+        }
         version if version == meta::resource_version(old) => {}
         _ => return Err(modified(context)),
     }

@@ -10,7 +10,6 @@ use crate::{
 use ::http::Response;
 use orrery_machinery::{
     descriptor::{ResourceDescriptor, ScalePaths},
-    meta,
     selector::LabelSelector,
     status::{ApiError, FieldError},
 };
@@ -100,10 +99,9 @@ fn with_replicas(context: &Context<'_>, old: &Value, sent: &Value, paths: &Scale
     }
     let mut new = old.clone();
     for field in ["name", "uid", "resourceVersion"] {
-        object::set_meta(&mut new, field, sent["metadata"].get(field).cloned());
-    }
-    if meta::name(&new).is_empty() {
-        object::set_meta(&mut new, "name", Some(context.name.clone().into()));
+        if let Some(sent) = sent["metadata"].get(field).filter(|sent| !sent.is_null() && *sent != "") {
+            object::set_meta(&mut new, field, Some(sent.clone()));
+        }
     }
     set(&mut new, &paths.spec_replicas, replicas.into());
     Ok(Change { object: new, duplicates: Vec::new() })

@@ -52,6 +52,8 @@ pub struct FixedResource {
     pub prepare_create: fn(&mut Value),
     /// Prepares a change of the main resource: takes from the old object what clients may not change.
     pub prepare_update: fn(&Value, &mut Value),
+    /// Prepares the first request for deletion: may add finalizers and set the status.
+    pub prepare_delete: fn(&mut Value),
     /// Whether an update that differs in more than metadata and status counts up `metadata.generation`.
     pub counts_generation: bool,
     /// Whether an update without a resource version is taken.
@@ -95,6 +97,7 @@ impl FixedResource {
         warnings: |_, _| Vec::new(),
         prepare_create: |_| {},
         prepare_update: |_, _| {},
+        prepare_delete: |_| {},
         counts_generation: false,
         unconditional_update: true,
         create_on_update: false,
@@ -168,6 +171,7 @@ impl From<FixedResource> for ResourceDescriptor {
             storage: fixed.storage,
             schema_generation: fixed.schema_generation,
             subresources: fixed.subresources.iter().cloned().chain(status).collect(),
+            closed: None,
             counts_generation: fixed.counts_generation,
             unconditional_update: fixed.unconditional_update,
             create_on_update: fixed.create_on_update,
@@ -208,7 +212,7 @@ impl Rules for FixedResource {
         for path in &unknown {
             unknown::remove(object, path);
         }
-        Ok(unknown.iter().map(|path| unknown::display(path)).collect())
+        Ok(unknown.iter().map(|path| format!("unknown field {:?}", unknown::display(path))).collect())
     }
 
     fn default(&self, object: &mut Value) {
@@ -236,6 +240,10 @@ impl Rules for FixedResource {
 
     fn prepare_update(&self, old: &Value, new: &mut Value) {
         (self.prepare_update)(old, new);
+    }
+
+    fn prepare_delete(&self, object: &mut Value) {
+        (self.prepare_delete)(object);
     }
 
     fn orphans_by_default(&self) -> bool {

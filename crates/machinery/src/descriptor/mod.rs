@@ -53,6 +53,8 @@ pub struct ResourceDescriptor {
     pub schema_generation: u32,
     /// What hangs below an object, such as `status`.
     pub subresources: Vec<Subresource>,
+    /// Why no objects may be created at present, if so (405).
+    pub closed: Option<Text>,
     /// Whether an update that differs in more than metadata and status counts up `metadata.generation`.
     pub counts_generation: bool,
     /// Whether an update without a resource version is taken.
@@ -118,8 +120,8 @@ pub struct StoredAs {
 
 /// What is particular to a kind. All pure; implementations share nothing that changes.
 pub trait Rules: Send + Sync + 'static {
-    /// Checks the object against its type and removes what the type does not know: the removed fields' paths as Kubernetes
-    /// writes them (`spec.containers[0].x`), or why the object is malformed.
+    /// Checks the object against its type and removes what the type does not know. Says what was removed, as in
+    /// `unknown field "spec.containers[0].x"`, or why the object is malformed.
     ///
     /// # Errors
     /// When a field has a wrong type.
@@ -146,6 +148,9 @@ pub trait Rules: Send + Sync + 'static {
 
     /// Prepares a change of the main resource: puts back what clients may not change.
     fn prepare_update(&self, _old: &Value, _new: &mut Value) {}
+
+    /// Prepares the first request for deletion: may add finalizers and set the status.
+    fn prepare_delete(&self, _object: &mut Value) {}
 
     /// Whether deleting the object at its owner's request leaves its dependents alone unless asked otherwise.
     fn orphans_by_default(&self) -> bool {
