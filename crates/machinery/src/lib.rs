@@ -7,6 +7,9 @@
 //!
 //! * [`descriptor`]: what the API server needs to know of a resource; the next resource is one more value of it.
 //! * [`meta`]: reading `metadata`, and its rules (names, labels, annotations, owners, finalizers).
+//! * [`apply`]: server-side apply, and who owns which field after any write.
+//! * [`fields`]: sets of fields, as `managedFields` keeps them.
+//! * [`shape`]: what merging has to know of a type's structure.
 //! * [`patch`]: JSON Patch, JSON merge patch and strategic merge patch.
 //! * [`selector`]: label and field selectors.
 //! * [`table`]: `meta.k8s.io/v1 Table`, `PartialObjectMetadata`, and times as people say them.
@@ -18,17 +21,20 @@
 //! malformed or unknown. Time is an argument (`now`, Unix seconds), and so is randomness
 //! ([`meta::generated_name`]).
 //!
-//! What this crate is not: it knows no resource by name (the built-in ones are described in the API server's crate),
-//! and it does not do server-side apply.
+//! What this crate is not: it knows no resource by name (the built-in ones are described in the API server's crate).
 //!
 //! There are no tasks and no channels. Start reading at [`descriptor`].
 #![forbid(unsafe_code)]
 
+pub mod apply;
 pub mod descriptor;
 pub mod discovery;
+pub mod fields;
 pub mod meta;
 pub mod openapi;
 pub mod patch;
 pub mod selector;
+pub mod shape;
 pub mod status;
 pub mod table;
+mod typed;
