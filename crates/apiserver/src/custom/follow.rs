@@ -144,7 +144,7 @@ impl Served {
             let others = meta::finalizers(old).into_iter().filter(|finalizer| *finalizer != CLEANUP);
             let others: Vec<Value> = others.map(Value::from).collect();
             object::set_meta(&mut new, "finalizers", Some(others.into()));
-            Ok(Change { object: new, duplicates: Vec::new() })
+            Ok(Change::of(new))
         };
         match registry.change(&context(kind, meta::name(definition)), change).await {
             Err(error) if error.code != 404 => Err(error),
@@ -175,7 +175,7 @@ async fn write_status(
     let change = |_: &Value| {
         let mut new = definition.clone();
         new["status"] = status.clone();
-        Ok(Change { object: new, duplicates: Vec::new() })
+        Ok(Change::of(new))
     };
     match registry.change(&context, change).await {
         Ok(written) => Ok(Some(written.object)),

@@ -7,6 +7,7 @@ use orrery_machinery::{
         TableColumn, Text,
     },
     meta::{self, NameRule},
+    shape::{self, Shape},
     status::{ApiError, FieldError},
     table,
 };
@@ -84,8 +85,16 @@ fn descriptor(definition: &Value, version: &Value, storage: &Value) -> Result<Re
         unconditional_update: false,
         create_on_update: false,
         merge_keys: None,
+        shape: shape(version),
         rules: Arc::new(rules),
     })
+}
+
+/// How objects merge. Where the schema says nothing that can be used, maps merge and lists are replaced.
+fn shape(version: &Value) -> Shape {
+    let schema = &version["schema"]["openAPIV3Schema"];
+    let preserve = schema["x-kubernetes-preserve-unknown-fields"] == true;
+    shape::schema::custom_resource(schema, preserve).unwrap_or_else(|_| Shape::deduced())
 }
 
 /// `status` and `scale`, as far as the version has them.

@@ -39,7 +39,7 @@ impl Registry {
                 namespace: meta::namespace(&item).to_owned(),
                 name: meta::name(&item).to_owned(),
                 subresource: String::new(),
-                options: context.options,
+                options: context.options.clone(),
             };
             match self.delete(&one, options).await {
                 Ok(written) => done.push(written.object),

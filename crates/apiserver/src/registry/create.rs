@@ -1,7 +1,8 @@
 //! `create`.
 
 use super::{
-    ATTEMPTS, Context, Registry, Written, decode, key, options::FieldValidation, options::WriteOptions, store_error,
+    ATTEMPTS, Context, Registry, Written, decode, key, options::FieldValidation, options::WriteOptions, ownership,
+    store_error,
 };
 use crate::{admission::Review, envelope, object};
 use orrery_machinery::{
@@ -36,6 +37,17 @@ impl Registry {
         body: Value,
         duplicates: &[String],
     ) -> Result<Written, ApiError> {
+        self.create_owned(context, body, duplicates, false).await
+    }
+
+    /// [`Self::create`], of an object that says already who owns what when `owned` is set.
+    pub(super) async fn create_owned(
+        &self,
+        context: &Context<'_>,
+        body: Value,
+        duplicates: &[String],
+        owned: bool,
+    ) -> Result<Written, ApiError> {
         if let Some(why) = &context.resource.closed {
             return Err(ApiError { message: why.to_string(), ..ApiError::method_not_allowed() });
         }
@@ -48,6 +60,9 @@ impl Registry {
             let mut new = body.clone();
             let mut review = Review::default();
             prepare(context, &mut new);
+            if !owned {
+                ownership::track(context, &self.table(), None, &mut new);
+            }
             self.admission.change(context, &self.reader, None, &mut new, &mut review).await?;
             validate(context, &new)?;
             self.admission.check(context, &self.reader, None, Some(&new), &mut review).await?;
@@ -76,7 +91,7 @@ impl Registry {
             namespace: meta::namespace(&body).to_owned(),
             name: String::new(),
             subresource: String::new(),
-            options: WriteOptions { dry_run: false, validation: FieldValidation::Strict },
+            options: WriteOptions { validation: FieldValidation::Strict, ..WriteOptions::default() },
         };
         match self.create(&context, body, &[]).await {
             Err(error) if error.reason != "AlreadyExists" => Err(error),
@@ -162,7 +177,6 @@ fn prepare(context: &Context<'_>, new: &mut Value) {
         ("deletionTimestamp", None),
         ("deletionGracePeriodSeconds", None),
         ("selfLink", None),
-        ("managedFields", None),
     ] {
         // A namespace on an object without is left for validation to refuse.
         if field != "namespace" || value.is_some() {

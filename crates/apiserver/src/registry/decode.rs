@@ -15,11 +15,7 @@ pub(crate) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<(Value, Vec<Stri
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     match Media::parse(content_type).name {
         "" | "application/json" => parse_json(body),
-        "application/yaml" | "application/x-yaml" | "text/yaml" => {
-            let value = serde_yaml_ng::from_slice(body)
-                .map_err(|error| ApiError::bad_request(format!("the body is not YAML of a JSON object: {error}")))?;
-            Ok((value, Vec::new()))
-        }
+        "application/yaml" | "application/x-yaml" | "text/yaml" => parse_yaml(body),
         protobuf::MEDIA_TYPE => Ok((protobuf::decode(body)?, Vec::new())),
         _ => Err(ApiError::unsupported_media_type(SUPPORTED)),
     }
@@ -48,6 +44,16 @@ pub(crate) fn parse_json(body: &[u8]) -> Result<(Value, Vec<String>), ApiError> 
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
         .map_err(|error| ApiError::bad_request(format!("the body is not JSON: {error}")))?;
+    Ok((value, duplicates))
+}
+
+/// Reads YAML, and the paths of keys that stand twice.
+pub(crate) fn parse_yaml(body: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
+    let mut duplicates = Vec::new();
+    let deserializer = serde_yaml_ng::Deserializer::from_slice(body);
+    let value = Tracked { path: String::new(), duplicates: &mut duplicates }
+        .deserialize(deserializer)
+        .map_err(|error| ApiError::bad_request(format!("the body is not YAML of a JSON object: {error}")))?;
     Ok((value, duplicates))
 }
 
@@ -94,6 +100,14 @@ impl<'de> Visitor<'de> for Tracked<'_> {
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
         Ok(value.into())
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {

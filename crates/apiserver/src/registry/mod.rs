@@ -15,6 +15,7 @@ mod delete;
 pub(crate) mod key;
 mod list;
 mod options;
+mod ownership;
 mod patch;
 mod present;
 mod read;

@@ -5,7 +5,9 @@ use crate::{
     envelope::{self, Stored},
     http::query::Query,
 };
+use ::http::{HeaderMap, header};
 use orrery_machinery::{
+    apply,
     descriptor::ResourceDescriptor,
     selector::{FieldSelector, LabelSelector},
     status::{ApiError, FieldError, Target},
@@ -23,15 +25,28 @@ pub(crate) enum FieldValidation {
 }
 
 /// Options of a write.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct WriteOptions {
     /// Nothing is stored.
     pub(crate) dry_run: bool,
     pub(crate) validation: FieldValidation,
+    /// Who owns what is written: as the client says, else from its user agent.
+    pub(crate) manager: String,
+    /// Whether the client named the manager.
+    pub(crate) manager_given: bool,
+    /// For apply: whether to take fields that others own.
+    pub(crate) force: Option<bool>,
 }
 
 impl WriteOptions {
-    pub(crate) fn parse(query: &Query) -> Result<Self, ApiError> {
+    pub(crate) fn parse(query: &Query, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let given = query.get("fieldManager");
+        let errors = apply::validate_manager(given, "fieldManager");
+        if !errors.is_empty() {
+            return Err(option_error(&errors));
+        }
+        let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let force = if query.get("force").is_empty() { None } else { Some(query.flag("force")?) };
         let validation = match query.get("fieldValidation") {
             "" | "Warn" => FieldValidation::Warn,
             "Strict" => FieldValidation::Strict,
@@ -41,7 +56,23 @@ impl WriteOptions {
                 return Err(option_error(&[FieldError::not_supported("fieldValidation", &other.into(), &supported)]));
             }
         };
-        Ok(Self { dry_run: dry_run(query.all("dryRun"))?, validation })
+        Ok(Self {
+            dry_run: dry_run(query.all("dryRun"))?,
+            validation,
+            manager: if given.is_empty() { apply::manager_of(agent) } else { given.to_owned() },
+            manager_given: !given.is_empty(),
+            force,
+        })
+    }
+
+    /// Checks what only patches have.
+    pub(crate) fn check_patch(&self, is_apply: bool) -> Result<(), ApiError> {
+        let given = if self.manager_given { self.manager.as_str() } else { "" };
+        let errors = apply::validate_patch_options(is_apply, self.force, given);
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(ApiError::invalid("PatchOptions", Target { group: "meta.k8s.io", resource: "", name: "" }, &errors))
     }
 }
 

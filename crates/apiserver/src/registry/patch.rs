@@ -1,17 +1,23 @@
-//! `patch`.
+//! `patch`, in its four kinds; server-side apply among them.
 
-use super::{Context, Registry, Written, decode, update::Change};
+use super::{ATTEMPTS, Context, Registry, Written, decode, ownership, store_error, update::Change, update::modified};
+use crate::http::accept::Media;
 use ::http::{HeaderMap, header};
 use orrery_machinery::{
     descriptor::MergeKey,
+    meta,
     patch::{self, PatchKind},
     status::ApiError,
 };
 use serde_json::Value;
 
+/// The content type of server-side apply.
+const APPLY: &str = "application/apply-patch+yaml";
+
 /// A client's patch.
 pub(crate) struct Patch {
-    kind: PatchKind,
+    /// None for a configuration to apply.
+    kind: Option<PatchKind>,
     value: Value,
     duplicates: Vec<String>,
 }
@@ -20,21 +26,30 @@ impl Patch {
     /// Reads a patch as its content type says.
     ///
     /// # Errors
-    /// 415 for kinds of patches that are not served; server-side apply is among them.
+    /// 415 for kinds of patches that are not served.
     pub(crate) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let kind = PatchKind::from_content_type(content_type)
-            .ok_or_else(|| ApiError::unsupported_media_type(PatchKind::SUPPORTED))?;
+        if Media::parse(content_type).name == APPLY {
+            let (value, duplicates) = decode::parse_yaml(body)?;
+            return Ok(Self { kind: None, value, duplicates });
+        }
+        let supported = || ApiError::unsupported_media_type(&format!("{}, {APPLY}", PatchKind::SUPPORTED));
+        let kind = PatchKind::from_content_type(content_type).ok_or_else(supported)?;
         let (value, duplicates) = decode::parse_json(body)?;
-        Ok(Self { kind, value, duplicates })
+        Ok(Self { kind: Some(kind), value, duplicates })
     }
 
-    /// What the patch makes of `object`.
+    /// Whether it is a configuration to apply.
+    pub(crate) fn is_apply(&self) -> bool {
+        self.kind.is_none()
+    }
+
+    /// What the patch makes of `object`; a configuration is merged as a patch.
     ///
     /// # Errors
     /// When it does not apply.
     pub(crate) fn apply(&self, object: &Value, merge_keys: &[MergeKey]) -> Result<Value, ApiError> {
-        patch::apply(self.kind, object, &self.value, merge_keys)
+        patch::apply(self.kind.unwrap_or(PatchKind::Merge), object, &self.value, merge_keys)
     }
 }
 
@@ -45,17 +60,64 @@ impl Registry {
     /// When the patch does not apply, or what it makes is not allowed.
     pub(crate) async fn patch(&self, context: &Context<'_>, patch: &Patch) -> Result<Written, ApiError> {
         let merge_keys = match context.resource.merge_keys {
-            None if patch.kind == PatchKind::Strategic => {
-                return Err(ApiError::unsupported_media_type(
-                    "application/json-patch+json, application/merge-patch+json",
-                ));
+            None if patch.kind == Some(PatchKind::Strategic) => {
+                let supported = format!("application/json-patch+json, application/merge-patch+json, {APPLY}");
+                return Err(ApiError::unsupported_media_type(&supported));
             }
             keys => keys.unwrap_or_default(),
         };
         self.change(context, |old| {
             let object = patch.apply(old, merge_keys)?;
-            Ok(Change { object, duplicates: patch.duplicates.clone() })
+            Ok(Change { object, duplicates: patch.duplicates.clone(), owned: false })
         })
         .await
+    }
+
+    /// Applies a configuration to the object that the context names, which is created if it is missing. Whether it was.
+    ///
+    /// # Errors
+    /// 409 when others own what the configuration sets, or when what it makes is not allowed.
+    pub(crate) async fn apply(&self, context: &Context<'_>, patch: &Patch) -> Result<(bool, Written), ApiError> {
+        let mut config = patch.value.clone();
+        let warnings = decode::check(context, &mut config, &patch.duplicates)?;
+        let warn = |created: bool, mut written: Written| {
+            written.warnings.splice(0..0, warnings.clone());
+            (created, written)
+        };
+        for _ in 0..ATTEMPTS {
+            let present = self.store.get(&context.key(&context.name)).await.map_err(store_error)?;
+            if present.is_some() || !context.subresource.is_empty() {
+                let change = |old: &Value| {
+                    let object = ownership::applied(context, &self.table(), Some(old), &config)?;
+                    Ok(Change { object, duplicates: Vec::new(), owned: true })
+                };
+                match self.change(context, change).await {
+                    // It was deleted meanwhile.
+                    Err(error) if error.code == 404 && context.subresource.is_empty() => continue,
+                    written => return written.map(|written| warn(false, written)),
+                }
+            }
+            let object = self.first_applied(context, &config)?;
+            match self.create_owned(context, object, &[], true).await {
+                Err(error) if error.reason == "AlreadyExists" => {}
+                written => return written.map(|written| warn(true, written)),
+            }
+        }
+        Err(modified(context))
+    }
+
+    /// The object that a configuration makes where there is none.
+    fn first_applied(&self, context: &Context<'_>, config: &Value) -> Result<Value, ApiError> {
+        let uid = meta::uid(config);
+        if !uid.is_empty() {
+            let why =
+                format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+            return Err(ApiError::conflict(context.target(&context.name), &why));
+        }
+        let mut object = ownership::applied(context, &self.table(), None, config)?;
+        if meta::name(&object).is_empty() {
+            meta::metadata_mut(&mut object).insert("name".into(), context.name.clone().into());
+        }
+        Ok(object)
     }
 }

@@ -47,7 +47,7 @@ pub(crate) async fn serve(
         namespace: if resource.namespaced { path.namespace } else { String::new() },
         name: path.name,
         subresource: path.subresource,
-        options: WriteOptions::parse(&query)?,
+        options: WriteOptions::parse(&query, &parts.headers)?,
     };
     let request = Call { server, context, resource: &resource, query, parts };
     match verb {
@@ -174,6 +174,11 @@ impl Call<'_> {
         let written = if verb == Verb::Patch {
             // The kind is looked at before the body is waited for.
             let patch = Patch::parse(headers, &self.bytes(body).await?)?;
+            self.context.options.check_patch(patch.is_apply())?;
+            if patch.is_apply() {
+                let (created, written) = registry.apply(&self.context, &patch).await?;
+                return Ok(answer(if created { 201 } else { 200 }, &written));
+            }
             registry.patch(&self.context, &patch).await?
         } else {
             let (object, duplicates) = decode::parse(headers, &self.bytes(body).await?)?;

@@ -1,8 +1,9 @@
 //! Changes of objects: `update`, and what `patch` and the sub-resources share with it.
 
-use super::{ATTEMPTS, Context, Registry, Written, create::check_namespace, decode, store_error};
+use super::{ATTEMPTS, Context, Registry, Written, create::check_namespace, decode, ownership, store_error};
 use crate::{admission::Review, envelope, object};
 use orrery_machinery::{
+    apply,
     descriptor::Does,
     meta,
     status::{ApiError, FieldError},
@@ -27,6 +28,15 @@ pub(crate) struct Change {
     pub(crate) object: Value,
     /// Keys that stand twice in what the client sent.
     pub(crate) duplicates: Vec<String>,
+    /// Whether the object says already who owns what.
+    pub(crate) owned: bool,
+}
+
+impl Change {
+    /// A change that the server makes of an object.
+    pub(crate) fn of(object: Value) -> Self {
+        Self { object, duplicates: Vec::new(), owned: false }
+    }
 }
 
 impl Registry {
@@ -40,7 +50,8 @@ impl Registry {
         body: &Value,
         duplicates: &[String],
     ) -> Result<Written, ApiError> {
-        self.change(context, |_| Ok(Change { object: body.clone(), duplicates: duplicates.to_vec() })).await
+        self.change(context, |_| Ok(Change { object: body.clone(), duplicates: duplicates.to_vec(), owned: false }))
+            .await
     }
 
     /// Changes the object that the context names into what `change` makes of it. `change` is called again when another
@@ -56,13 +67,17 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             let entry = self.entry(context, &context.name).await?;
             let old = context.decode(&entry)?;
-            let Change { object: mut new, duplicates } = change(&old)?;
+            let Change { object: mut new, duplicates, owned } = change(&old)?;
             let mut warnings = prepare(context, &old, &mut new, &duplicates)?;
+            if !owned {
+                ownership::track(context, &self.table(), Some(&old), &mut new);
+            }
             let mut review = Review::default();
             self.admission.change(context, &self.reader, Some(&old), &mut new, &mut review).await?;
             if context.resource.counts_generation && spec_differs(&old, &new) {
                 object::set_meta(&mut new, "generation", Some(json!(meta::generation(&old) + 1)));
             }
+            apply::keep_times(&old, &mut new);
             validate(context, &old, &new)?;
             self.admission.check(context, &self.reader, Some(&old), Some(&new), &mut review).await?;
             warnings.append(&mut review.warnings);
@@ -155,7 +170,6 @@ fn prepare(
     for field in ["namespace", "resourceVersion"].iter().chain(SYSTEM_FIELDS) {
         object::set_meta(new, field, old["metadata"].get(*field).cloned());
     }
-    object::set_meta(new, "managedFields", None);
     resource.rules.default(new);
     Ok(warnings)
 }

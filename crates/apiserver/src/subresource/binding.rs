@@ -25,7 +25,7 @@ pub(super) async fn bind(
     resource: &Arc<ResourceDescriptor>,
     request: ResourceRequest,
 ) -> Result<Response<ResponseBody>, ApiError> {
-    let options = WriteOptions::parse(&request.query)?;
+    let options = WriteOptions::parse(&request.query, &request.parts.headers)?;
     let bytes = body::read(request.body, &server.limits).await?;
     let binding = parse_body(&request.parts.headers, &bytes)?;
     let context = Context {
@@ -40,7 +40,7 @@ pub(super) async fn bind(
     for _ in 0..ATTEMPTS {
         let entry = server.registry.entry(&context, &context.name).await?;
         let pod = bound(&context, &context.decode(&entry)?, &binding, &object::now_text())?;
-        if options.dry_run {
+        if context.options.dry_run {
             return Ok(success());
         }
         let txn = Txn {

@@ -30,7 +30,7 @@ pub(super) async fn serve(
         namespace: path.namespace,
         name: path.name,
         subresource: path.subresource,
-        options: WriteOptions::parse(&query)?,
+        options: WriteOptions::parse(&query, &parts.headers)?,
     };
     let scale = match verb {
         Verb::Get => view(&server.registry.get(&context).await?, paths),
@@ -104,7 +104,7 @@ fn with_replicas(context: &Context<'_>, old: &Value, sent: &Value, paths: &Scale
         }
     }
     set(&mut new, &paths.spec_replicas, replicas.into());
-    Ok(Change { object: new, duplicates: Vec::new() })
+    Ok(Change::of(new))
 }
 
 fn set(object: &mut Value, path: &str, value: Value) {

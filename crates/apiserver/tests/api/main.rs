@@ -3,6 +3,7 @@
 
 mod access;
 mod admission;
+mod apply;
 mod crud;
 mod kubectl;
 mod kubelet;

@@ -178,6 +178,7 @@ impl From<FixedResource> for ResourceDescriptor {
             columns: all.into_iter().map(TableColumn::from).collect(),
             selectable_fields: fixed.selectable_fields.iter().copied().map(FieldReader::from).collect(),
             merge_keys: Some(fixed.merge_keys),
+            shape: crate::shape::Shape::deduced(),
             rules: Arc::new(fixed),
             group,
             version,

@@ -16,7 +16,10 @@ pub use subresource::{Does, PartOf, ScalePaths, Subresource, replace_status};
 #[cfg(test)]
 pub(crate) use fixed::test_descriptor;
 
-use crate::status::{ApiError, FieldError};
+use crate::{
+    shape::Shape,
+    status::{ApiError, FieldError},
+};
 use serde_json::Value;
 use std::{borrow::Cow, sync::Arc};
 
@@ -68,6 +71,8 @@ pub struct ResourceDescriptor {
     /// Which lists are merged by which key in a strategic merge patch; none where that kind of patch is not served, as
     /// for custom resources.
     pub merge_keys: Option<&'static [MergeKey]>,
+    /// How objects merge in a server-side apply.
+    pub shape: Shape,
     /// What is particular to the kind.
     pub rules: Arc<dyn Rules>,
 }

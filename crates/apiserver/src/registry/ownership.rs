@@ -1,0 +1,100 @@
+//! Who owns which field of an object: what the registry tells `orrery_machinery::apply`, and what it makes of the answers.
+
+use super::{Context, Table};
+use crate::object;
+use orrery_machinery::{
+    apply::{self, Apply, ConvertError, Ignored, Resource, Update, Versions, Writer},
+    fields::FieldSet,
+    meta,
+    shape::Shape,
+    status::ApiError,
+};
+use serde_json::Value;
+
+/// The versions of the resource that a request is for.
+struct Served<'a> {
+    table: &'a Table,
+    context: &'a Context<'a>,
+}
+
+impl Versions for Served<'_> {
+    fn convert(&self, object: Value, from: &str, to: &str) -> Result<(Value, Shape), ConvertError> {
+        let resource = self.context.resource;
+        let find = |version: &str| {
+            let all = self.table.all().iter();
+            let mut same = all.filter(|other| {
+                other.stored.group == resource.stored.group && other.stored.plural == resource.stored.plural
+            });
+            same.find(|other| other.api_version() == version)
+        };
+        let (Some(source), Some(target)) = (find(from), find(to)) else {
+            return Err(ConvertError::NoSuchVersion(to.to_owned()));
+        };
+        let mut object = object;
+        let failed = |error: ApiError| ConvertError::Failed(error.message);
+        source.rules.on_write(&mut object).map_err(failed)?;
+        target.rules.on_read(&mut object).map_err(failed)?;
+        object["apiVersion"] = to.into();
+        Ok((object, target.shape.clone()))
+    }
+}
+
+/// Brings the owners of `new` up to date after a write that is no apply. The server's own writes are nobody's.
+pub(super) fn track(context: &Context<'_>, table: &Table, live: Option<&Value>, new: &mut Value) {
+    if context.caller.is_none() {
+        return;
+    }
+    let api_version = context.api_version();
+    let versions = Served { table, context };
+    let ignored = Ignored::Nothing;
+    let now = object::now_text();
+    let update =
+        Update { live, resource: resource(context, &api_version, &ignored, &versions), writer: writer(context, &now) };
+    if let Some(problem) = apply::track(&update, new) {
+        let name = meta::name(new);
+        tracing::debug!(kind = %context.resource.kind, name, problem, "the owners of fields stay as they were");
+    }
+}
+
+/// What applying `config` makes of the object.
+pub(super) fn applied(
+    context: &Context<'_>,
+    table: &Table,
+    live: Option<&Value>,
+    config: &Value,
+) -> Result<Value, ApiError> {
+    let api_version = context.api_version();
+    let versions = Served { table, context };
+    let ignored = ignored(context);
+    let now = object::now_text();
+    let request = Apply {
+        live,
+        config,
+        force: context.options.force == Some(true),
+        resource: resource(context, &api_version, &ignored, &versions),
+        writer: writer(context, &now),
+    };
+    apply::apply(&request).map(|applied| applied.object)
+}
+
+fn resource<'a>(
+    context: &'a Context<'_>,
+    api_version: &'a str,
+    ignored: &'a Ignored<'a>,
+    versions: &'a dyn Versions,
+) -> Resource<'a> {
+    Resource { api_version, kind: &context.resource.kind, shape: &context.resource.shape, ignored, versions }
+}
+
+fn writer<'a>(context: &'a Context<'_>, now: &'a str) -> Writer<'a> {
+    Writer { manager: &context.options.manager, subresource: &context.subresource, now }
+}
+
+/// What a write to this path cannot set.
+fn ignored(context: &Context<'_>) -> Ignored<'static> {
+    match context.subresource.as_str() {
+        "" if context.resource.has_status() => Ignored::Fields(FieldSet::of(&[&["status"]])),
+        "status" => Ignored::Fields(FieldSet::of(&[&["spec"]])),
+        _ => Ignored::Nothing,
+    }
+}
