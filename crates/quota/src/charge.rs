@@ -56,7 +56,7 @@ pub fn charge(
         return Err(Refusal::Exceeded(format!(
             "exceeded quota: {name}, requested: {}, used: {}, limited: {}",
             delta.shown(exceeded),
-            used.clone().with_zeros(&delta).shown(exceeded),
+            used.with_zeros(&delta).shown(exceeded),
             hard.shown(exceeded)
         )));
     }
