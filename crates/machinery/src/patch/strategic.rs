@@ -161,15 +161,15 @@ fn merge_list(
         }
         Strategy::ByKey(key) => {
             check_kinds(&old, &patch)?;
-            merge_by_key(old, patch, key, at)
+            merge_by_key(old, &patch, key, at)
         }
     }
 }
 
-fn merge_by_key(mut old: Vec<Value>, patch: Vec<Value>, key: &str, at: At<'_>) -> Result<Vec<Value>, PatchError> {
+fn merge_by_key(mut old: Vec<Value>, patch: &[Value], key: &str, at: At<'_>) -> Result<Vec<Value>, PatchError> {
     let (mut additions, mut deletions) = (Vec::with_capacity(patch.len()), BTreeSet::new());
     let mut replace = false;
-    for element in &patch {
+    for element in patch {
         match element.get(PATCH).map(Value::as_str) {
             None => additions.push(element),
             Some(Some("replace")) => replace = true,
