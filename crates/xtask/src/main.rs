@@ -15,6 +15,8 @@
 //! It is a mirror, not a goal: a long match that reads well stays, and splitting a function into two halves to please a
 //! number is worse than leaving it.
 //!
+//! `cargo xtask shapes` makes a table of facts out of an OpenAPI document.
+//!
 //! `cargo xtask bench` measures the product beside a peer in the same run; no number fails it.
 //!
 //! Start reading at [`run_check`] or, for benchmarks, at [`bench::run`].
@@ -27,6 +29,7 @@ mod layers;
 mod lint;
 mod ratchet;
 mod report;
+mod shapes;
 mod sizes;
 mod source;
 mod words;
@@ -54,6 +57,8 @@ enum Task {
         #[arg(long)]
         update_ratchet: bool,
     },
+    /// Make crates/shapes/src/shapes.txt, the table of which lists and maps of the built-in kinds merge how.
+    Shapes(shapes::Options),
     /// Measure the product beside a peer in the same run; alone, list the benchmarks.
     Bench(bench::Bench),
 }
@@ -61,6 +66,7 @@ enum Task {
 fn main() -> ExitCode {
     let (no_lint, update_ratchet) = match Arguments::parse().task {
         Task::Check { no_lint, update_ratchet } => (no_lint, update_ratchet),
+        Task::Shapes(options) => return shapes::run(&root(), &options),
         Task::Bench(options) => return bench::run(&root(), options),
     };
     let verdicts = run_check(&root(), no_lint, update_ratchet);

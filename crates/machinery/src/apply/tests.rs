@@ -1,3 +1,5 @@
+//! The rules of ownership as upstream documents and tests them, and what must hold of any objects.
+
 use super::*;
 use crate::shape::schema::custom_resource;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The algebra against a naive model, and the format against upstream's text.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,40 +1,84 @@
 //! The order of a merged list: elements that the patch names stand as the patch orders them, the others as the server
 //! had them, and the two are woven together by the server's order as far as that goes.
 
+use crate::fields::compare_values;
 use serde_json::Value;
+use std::{cmp::Ordering, collections::BTreeMap};
+
+/// A value as a key: in upstream's order of values.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ByValue<'a>(pub(super) &'a Value);
+
+impl Ord for ByValue<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare_values(self.0, other.0)
+    }
+}
+
+impl PartialOrd for ByValue<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByValue<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for ByValue<'_> {}
 
 /// What makes two elements the same: their merge key, or for scalars the whole value.
 pub(super) fn identity<'a>(element: &'a Value, key: Option<&str>) -> &'a Value {
     key.map_or(element, |key| &element[key])
 }
 
-fn position(list: &[Value], element: &Value, key: Option<&str>) -> Option<usize> {
-    list.iter().position(|other| identity(other, key) == identity(element, key))
+/// Where each element stands first.
+pub(super) fn places<'a>(list: &'a [Value], key: Option<&str>) -> BTreeMap<ByValue<'a>, usize> {
+    let mut places = BTreeMap::new();
+    for (place, element) in list.iter().enumerate() {
+        places.entry(ByValue(identity(element, key))).or_insert(place);
+    }
+    places
 }
 
 /// Orders `merged`. `wanted` is the patch's order (its own elements or a `$setElementOrder` list), `server` the list
 /// before the patch.
 pub(super) fn enforce(merged: Vec<Value>, wanted: &[Value], server: &[Value], key: Option<&str>) -> Vec<Value> {
-    let (mut named, mut others): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|element| position(wanted, element, key).is_some());
-    let last = usize::MAX;
-    named.sort_by_key(|element| position(wanted, element, key).unwrap_or(last));
-    others.sort_by_key(|element| position(server, element, key).unwrap_or(last));
-    weave(others, named, server, key)
+    let (wanted, server) = (places(wanted, key), places(server, key));
+    let placed = |element: Value| {
+        let id = ByValue(identity(&element, key));
+        let (in_wanted, in_server) = (wanted.get(&id).copied(), server.get(&id).copied());
+        Placed { element, in_wanted, in_server }
+    };
+    let all = merged.into_iter().map(placed);
+    let (mut named, mut others): (Vec<_>, Vec<_>) = all.partition(|element| element.in_wanted.is_some());
+    named.sort_by_key(|element| element.in_wanted);
+    others.sort_by_key(|element| element.in_server.unwrap_or(usize::MAX));
+    weave(others, named)
+}
+
+/// An element and where it stood.
+struct Placed {
+    element: Value,
+    in_wanted: Option<usize>,
+    in_server: Option<usize>,
 }
 
 /// Puts each of `others` before the first of `named` that the server had after it.
-fn weave(others: Vec<Value>, named: Vec<Value>, server: &[Value], key: Option<&str>) -> Vec<Value> {
-    let before = |left: &Value, right: &Value| matches!((position(server, left, key), position(server, right, key)), (Some(l), Some(r)) if l < r);
+fn weave(others: Vec<Placed>, named: Vec<Placed>) -> Vec<Value> {
+    let before =
+        |left: &Placed, right: &Placed| left.in_server.zip(right.in_server).is_some_and(|(left, right)| left < right);
     let mut woven = Vec::with_capacity(others.len() + named.len());
     let mut others = others.into_iter().peekable();
-    for element in named {
-        while let Some(other) = others.next_if(|other| before(other, &element)) {
-            woven.push(other);
+    for named in named {
+        while let Some(other) = others.next_if(|other| before(other, &named)) {
+            woven.push(other.element);
         }
-        woven.push(element);
+        woven.push(named.element);
     }
-    woven.extend(others);
+    woven.extend(others.map(|other| other.element));
     woven
 }
 

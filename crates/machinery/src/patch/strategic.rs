@@ -1,232 +1,301 @@
 //! Strategic merge patch, as `k8s.io/apimachinery/pkg/util/strategicpatch` does it.
 //!
-//! Maps merge key by key and null deletes. A list is replaced, unless the table of merge keys has it: then a list of
-//! maps merges element by element, and a list of scalars becomes the union. Directives in the patch:
+//! Maps merge key by key and null deletes. A list is replaced, unless the type says `patchStrategy: merge`: then a list of maps
+//! merges element by element, told apart by the merge key, and a list of scalars becomes the union. A map with the strategy
+//! `replace` is replaced. Directives in the patch:
 //!
 //! | directive | where | what it does |
 //! |---|---|---|
 //! | `$patch: replace` | map | the map becomes what the patch says |
 //! | `$patch: delete` | map | the map becomes empty |
 //! | `$patch: replace` | element of a list | the list becomes the patch's other elements |
-//! | `$patch: delete` | element of a list | the element with this merge key goes |
+//! | `$patch: delete` | element of a list | the elements with this merge key go |
 //! | `$retainKeys: [..]` | map | all other keys go |
 //! | `$deleteFromPrimitiveList/F: [..]` | beside list `F` | these scalars go from `F` |
 //! | `$setElementOrder/F: [..]` | beside list `F` | `F` gets this order |
+//!
+//! One merge key tells elements apart, even where the type has several keys (ports of containers): of elements with the same
+//! merge key the first is meant. That is upstream's behaviour, and why server-side apply has keys of its own.
 
-use super::PatchError;
-use super::order::{enforce, identity, is_consistent};
-use crate::descriptor::MergeKey;
+use super::{
+    PatchError,
+    order::{ByValue, enforce, identity, is_consistent, places},
+};
+use crate::shape::{Patch, PatchStrategy, View};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
-const DELETE_FROM_PREFIX: &str = "$deleteFromPrimitiveList/";
-const SET_ORDER_PREFIX: &str = "$setElementOrder/";
+const DELETE_FROM: &str = "$deleteFromPrimitiveList";
+const SET_ORDER: &str = "$setElementOrder";
+
+/// Patches may be nested so deep.
+const DEPTH_LIMIT: usize = 256;
 
 /// What `patch` makes of `object`; both are maps.
-pub(super) fn apply(object: &Value, patch: &Value, merge_keys: &[MergeKey]) -> Result<Value, PatchError> {
+pub(super) fn apply(object: &Value, patch: &Value, view: Option<View<'_>>) -> Result<Value, PatchError> {
     let empty = Map::new();
     let (object, patch) = (object.as_object().unwrap_or(&empty), patch.as_object().unwrap_or(&empty));
-    Merge { merge_keys }.map(object.clone(), patch.clone(), "").map(Value::Object)
+    merge_map(object.clone(), patch.clone(), At { view, depth: 0 }).map(Value::Object)
 }
 
-/// How a list merges.
+/// Where the merge is.
 #[derive(Clone, Copy)]
-enum ListMerge {
-    /// The patch's list takes the place of the object's.
-    Replace,
-    /// Scalars: the union.
-    Set,
-    /// Maps, matched by this key.
-    ByKey(&'static str),
+struct At<'a> {
+    /// The type, as far as it is known.
+    view: Option<View<'a>>,
+    depth: usize,
 }
 
-impl ListMerge {
-    fn key(self) -> Option<&'static str> {
+impl<'a> At<'a> {
+    fn below(self, view: Option<View<'a>>) -> Result<Self, PatchError> {
+        if self.depth >= DEPTH_LIMIT { Err(PatchError::TooDeep) } else { Ok(Self { view, depth: self.depth + 1 }) }
+    }
+
+    /// A field of this map: how it merges, and what is there.
+    fn field(self, name: &str) -> Result<(Strategy<'a>, Self), PatchError> {
+        let patch = self.view.and_then(|view| view.atom().map.as_ref()?.field(name)?.patch.as_deref());
+        Ok((Strategy::of(patch), self.below(self.view.and_then(|view| view.child(name)))?))
+    }
+
+    /// An element of this list.
+    fn element(self) -> Result<Self, PatchError> {
+        self.below(self.view.and_then(View::element))
+    }
+}
+
+/// How a field merges.
+#[derive(Clone, Copy)]
+enum Strategy<'a> {
+    /// Maps merge, lists are replaced.
+    Usual,
+    /// Maps are replaced.
+    Replace,
+    /// Lists of scalars merge as sets.
+    Set,
+    /// Lists of maps merge, matched by this key.
+    ByKey(&'a str),
+}
+
+impl<'a> Strategy<'a> {
+    fn of(patch: Option<&'a Patch>) -> Self {
+        match patch.and_then(|patch| Some((patch.strategy?, patch.merge_key.as_deref()))) {
+            None => Self::Usual,
+            Some((PatchStrategy::Replace, _)) => Self::Replace,
+            Some((PatchStrategy::Merge, None)) => Self::Set,
+            Some((PatchStrategy::Merge, Some(key))) => Self::ByKey(key),
+        }
+    }
+
+    fn key(self) -> Option<&'a str> {
         match self {
             Self::ByKey(key) => Some(key),
-            Self::Replace | Self::Set => None,
+            Self::Usual | Self::Replace | Self::Set => None,
         }
     }
 }
 
-struct Merge<'a> {
-    merge_keys: &'a [MergeKey],
+fn merge_map(
+    mut object: Map<String, Value>,
+    mut patch: Map<String, Value>,
+    at: At<'_>,
+) -> Result<Map<String, Value>, PatchError> {
+    if let Some(directive) = patch.remove(PATCH) {
+        return match directive.as_str() {
+            Some("replace") => Ok(clean_map(patch)),
+            Some("delete") => Ok(Map::new()),
+            _ => Err(bad_patch_type(&directive, patch)),
+        };
+    }
+    retain_keys(&mut object, &mut patch)?;
+    // Deletions from lists come before additions, and order last.
+    for (field, values) in take_directives(&mut patch, DELETE_FROM, &PatchError::BadPrimitiveList)? {
+        delete_scalars(&mut object, &field, &values)?;
+    }
+    for (field, wanted) in take_directives(&mut patch, SET_ORDER, &PatchError::BadSetElementOrder)? {
+        let additions = patch.remove(&field);
+        order_list(&mut object, &field, additions, &wanted, at)?;
+    }
+    for (field, value) in patch {
+        merge_field(&mut object, field, value, at)?;
+    }
+    Ok(object)
 }
 
-impl Merge<'_> {
-    fn list_merge(&self, path: &str) -> ListMerge {
-        match self.merge_keys.iter().find(|m| m.path == path) {
-            None => ListMerge::Replace,
-            Some(MergeKey { key: None, .. }) => ListMerge::Set,
-            Some(MergeKey { key: Some(key), .. }) => ListMerge::ByKey(key),
+fn merge_field(object: &mut Map<String, Value>, field: String, patch: Value, at: At<'_>) -> Result<(), PatchError> {
+    let (strategy, below) = at.field(&field)?;
+    let merged = match (object.remove(&field), patch) {
+        (_, Value::Null) => None,
+        (Some(Value::Object(_)), Value::Object(patch)) if matches!(strategy, Strategy::Replace) => {
+            Some(clean_map(patch).into())
         }
+        (Some(Value::Object(old)), Value::Object(patch)) => Some(merge_map(old, patch, below)?.into()),
+        (Some(Value::Array(old)), Value::Array(patch)) => Some(merge_list(old, patch, strategy, below)?.into()),
+        // Nothing was there, or something of another kind. A map with a directive stands for nothing.
+        (_, patch) => clean(patch),
+    };
+    if let Some(value) = merged {
+        object.insert(field, value);
     }
+    Ok(())
+}
 
-    fn map(
-        &self,
-        mut object: Map<String, Value>,
-        mut patch: Map<String, Value>,
-        path: &str,
-    ) -> Result<Map<String, Value>, PatchError> {
-        if let Some(directive) = patch.get(PATCH).cloned() {
-            return match directive.as_str() {
-                Some("replace") => {
-                    patch.remove(PATCH);
-                    Ok(patch)
-                }
-                Some("delete") => Ok(Map::new()),
-                _ => Err(bad_patch_type(&directive, patch)),
-            };
-        }
-        retain_keys(&mut object, &mut patch)?;
-        // Deletions from lists come before additions, and order last.
-        for (field, values) in take_prefixed(&mut patch, DELETE_FROM_PREFIX) {
-            delete_scalars(&mut object, &field, &values)?;
-        }
-        let orders = take_prefixed(&mut patch, SET_ORDER_PREFIX);
-        for (field, wanted) in &orders {
-            let additions = patch.remove(field);
-            self.ordered_list(&mut object, field, additions, wanted, path)?;
-        }
-        for (field, value) in patch {
-            self.field(&mut object, field, value, path)?;
-        }
-        Ok(object)
-    }
-
-    fn field(
-        &self,
-        object: &mut Map<String, Value>,
-        field: String,
-        patch: Value,
-        path: &str,
-    ) -> Result<(), PatchError> {
-        let at = join(path, &field);
-        let merged = match (object.remove(&field), patch) {
-            (_, Value::Null) => return Ok(()),
-            (Some(Value::Object(old)), Value::Object(patch)) => self.map(old, patch, &at)?.into(),
-            (Some(Value::Array(old)), Value::Array(patch)) => self.list(old, patch, &at)?.into(),
-            (_, patch) => match clean(patch) {
-                Some(value) => value,
-                None => Value::Object(Map::new()),
-            },
-        };
-        object.insert(field, merged);
-        Ok(())
-    }
-
-    fn list(&self, old: Vec<Value>, patch: Vec<Value>, path: &str) -> Result<Vec<Value>, PatchError> {
-        match self.list_merge(path) {
-            ListMerge::Replace => Ok(patch),
-            ListMerge::Set => {
-                let mut union: Vec<Value> = Vec::with_capacity(old.len() + patch.len());
-                for value in old.iter().chain(&patch) {
-                    if !union.contains(value) {
-                        union.push(value.clone());
-                    }
-                }
-                Ok(enforce(union, &patch, &old, None))
+fn merge_list(
+    old: Vec<Value>,
+    patch: Vec<Value>,
+    strategy: Strategy<'_>,
+    at: At<'_>,
+) -> Result<Vec<Value>, PatchError> {
+    match strategy {
+        Strategy::Usual | Strategy::Replace => Ok(patch.into_iter().map(without_nulls).collect()),
+        Strategy::Set | Strategy::ByKey(_) if old.is_empty() && patch.is_empty() => Ok(old),
+        Strategy::Set => {
+            if check_kinds(&old, &patch)? == Some(Kind::Map) {
+                return Err(PatchError::NoKeyForMaps);
             }
-            ListMerge::ByKey(key) => self.keyed_list(old, patch, path, key),
+            let mut seen = BTreeSet::new();
+            let each_once = old.iter().chain(&patch).filter(|value| seen.insert(ByValue(value)));
+            let union: Vec<Value> = each_once.cloned().collect();
+            Ok(enforce(union, &patch, &old, None))
         }
-    }
-
-    fn keyed_list(
-        &self,
-        mut old: Vec<Value>,
-        patch: Vec<Value>,
-        path: &str,
-        key: &'static str,
-    ) -> Result<Vec<Value>, PatchError> {
-        let mut additions = Vec::with_capacity(patch.len());
-        let mut replace = false;
-        for element in patch {
-            match element.get(PATCH).map(Value::as_str) {
-                None => additions.push(element),
-                Some(Some("replace")) => replace = true,
-                Some(Some("delete")) => {
-                    let gone = key_of(&element, key)?;
-                    old.retain(|e| &e[key] != gone);
-                }
-                Some(Some("merge")) => return Err(PatchError::MergeDirectiveInList),
-                Some(_) => return Err(bad_patch_type(&element[PATCH], element.clone())),
-            }
+        Strategy::ByKey(key) => {
+            check_kinds(&old, &patch)?;
+            merge_by_key(old, &patch, key, at)
         }
-        if replace {
-            return Ok(additions);
-        }
-        let mut merged = old.clone();
-        for element in &additions {
-            let id = key_of(element, key)?;
-            match (merged.iter_mut().find(|e| &e[key] == id), element) {
-                (Some(Value::Object(found)), Value::Object(patch)) => {
-                    *found = self.map(std::mem::take(found), patch.clone(), path)?;
-                }
-                (Some(found), _) => *found = element.clone(),
-                (None, _) => merged.extend(clean(element.clone())),
-            }
-        }
-        Ok(enforce(merged, &additions, &old, Some(key)))
-    }
-
-    /// Merges `additions` into the list `field` and gives it the order `wanted`.
-    fn ordered_list(
-        &self,
-        object: &mut Map<String, Value>,
-        field: &str,
-        additions: Option<Value>,
-        wanted: &Value,
-        path: &str,
-    ) -> Result<(), PatchError> {
-        let wanted = wanted.as_array().ok_or(PatchError::BadSetElementOrder)?;
-        let at = join(path, field);
-        let key = self.list_merge(&at).key();
-        let additions = match additions {
-            None | Some(Value::Null) => None,
-            Some(Value::Array(list)) => Some(list),
-            Some(_) => return Err(PatchError::BadSetElementOrder),
-        };
-        let old = match object.remove(field) {
-            None | Some(Value::Null) => None,
-            Some(Value::Array(list)) => Some(list),
-            Some(_) => return Err(PatchError::NotAList { field: at }),
-        };
-        check_order(additions.as_deref().unwrap_or_default(), wanted, key)?;
-        let merged = match (&old, additions) {
-            (None, None) => return Ok(()),
-            (Some(old), None) => old.clone(),
-            (None, Some(additions)) => additions.into_iter().filter_map(clean).collect(),
-            (Some(old), Some(additions)) => self.list(old.clone(), additions, &at)?,
-        };
-        let ordered = enforce(merged, wanted, old.as_deref().unwrap_or_default(), key);
-        object.insert(field.to_owned(), ordered.into());
-        Ok(())
     }
 }
 
-fn join(path: &str, field: &str) -> String {
-    if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
+fn merge_by_key(mut old: Vec<Value>, patch: &[Value], key: &str, at: At<'_>) -> Result<Vec<Value>, PatchError> {
+    let (mut additions, mut deletions) = (Vec::with_capacity(patch.len()), BTreeSet::new());
+    let mut replace = false;
+    for element in patch {
+        match element.get(PATCH).map(Value::as_str) {
+            None => additions.push(element),
+            Some(Some("replace")) => replace = true,
+            Some(Some("delete")) => {
+                deletions.insert(ByValue(key_of(element, key)?));
+            }
+            Some(Some("merge")) => return Err(PatchError::MergeDirectiveInList),
+            Some(_) => return Err(bad_patch_type(&element[PATCH], element.clone())),
+        }
+    }
+    if replace {
+        return Ok(additions.into_iter().cloned().filter_map(clean).collect());
+    }
+    old.retain(|element| !deletions.contains(&ByValue(&element[key])));
+    let below = at.element()?;
+    let mut merged = old.clone();
+    let mut known = places(&old, Some(key));
+    for element in &additions {
+        let id = ByValue(key_of(element, key)?);
+        match (known.get(&id).map(|place| &mut merged[*place]), *element) {
+            (Some(Value::Object(found)), Value::Object(patch)) => {
+                *found = merge_map(std::mem::take(found), patch.clone(), below)?;
+            }
+            (Some(found), element) => *found = element.clone(),
+            (None, element) => {
+                known.insert(id, merged.len());
+                merged.extend(clean(element.clone()));
+            }
+        }
+    }
+    for element in &merged {
+        key_of(element, key)?;
+    }
+    let additions: Vec<Value> = additions.into_iter().cloned().collect();
+    Ok(enforce(merged, &additions, &old, Some(key)))
+}
+
+/// Merges `additions` into the list `field` and gives it the order `wanted`.
+fn order_list(
+    object: &mut Map<String, Value>,
+    field: &str,
+    additions: Option<Value>,
+    wanted: &Value,
+    at: At<'_>,
+) -> Result<(), PatchError> {
+    let wanted = wanted.as_array().ok_or(PatchError::BadSetElementOrder)?;
+    let (strategy, below) = at.field(field)?;
+    let key = strategy.key();
+    let additions = match additions {
+        None | Some(Value::Null) => None,
+        Some(Value::Array(list)) => Some(list),
+        Some(_) => return Err(PatchError::BadSetElementOrder),
+    };
+    let old = match object.remove(field) {
+        None | Some(Value::Null) => None,
+        Some(Value::Array(list)) => Some(list),
+        Some(_) => return Err(PatchError::NotAList { field: field.to_owned() }),
+    };
+    check_order(additions.as_deref().unwrap_or_default(), wanted, key)?;
+    let merged = match (&old, additions) {
+        (None, None) => return Ok(()),
+        (Some(old), None) => old.clone(),
+        (None, Some(additions)) => additions.into_iter().filter_map(clean).collect(),
+        (Some(old), Some(additions)) => merge_list(old.clone(), additions, strategy, below)?,
+    };
+    let ordered = enforce(merged, wanted, old.as_deref().unwrap_or_default(), key);
+    object.insert(field.to_owned(), ordered.into());
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Map,
+    Text,
+    Number,
+    Truth,
+    Null,
+}
+
+/// The kind of all elements; lists that merge have elements of one kind.
+fn check_kinds(old: &[Value], patch: &[Value]) -> Result<Option<Kind>, PatchError> {
+    let mut kind = None;
+    for element in old.iter().chain(patch) {
+        let own = match element {
+            Value::Array(_) => return Err(PatchError::ListOfLists),
+            Value::Object(_) => Kind::Map,
+            Value::String(_) => Kind::Text,
+            Value::Number(_) => Kind::Number,
+            Value::Bool(_) => Kind::Truth,
+            Value::Null => Kind::Null,
+        };
+        if kind.is_some_and(|kind| kind != own) {
+            return Err(PatchError::MixedList);
+        }
+        kind = Some(own);
+    }
+    Ok(kind)
 }
 
 fn bad_patch_type(directive: &Value, map: impl Into<Value>) -> PatchError {
     PatchError::BadPatchType { directive: directive.to_string(), map: map.into().to_string() }
 }
 
-fn key_of<'a>(element: &'a Value, key: &'static str) -> Result<&'a Value, PatchError> {
-    element.get(key).ok_or_else(|| PatchError::NoMergeKey { map: element.to_string(), key })
+fn key_of<'a>(element: &'a Value, key: &str) -> Result<&'a Value, PatchError> {
+    element.get(key).ok_or_else(|| PatchError::NoMergeKey { map: element.to_string(), key: key.to_owned() })
 }
 
-/// Takes the directives with this prefix out of `patch`; the fields they are about, with their values.
-fn take_prefixed(patch: &mut Map<String, Value>, prefix: &str) -> Vec<(String, Value)> {
-    let keys: Vec<String> = patch.keys().filter(|key| key.starts_with(prefix)).cloned().collect();
-    keys.into_iter().filter_map(|key| patch.remove(&key).map(|v| (key[prefix.len()..].to_owned(), v))).collect()
+/// Takes the directives `directive/FIELD` out of `patch`: the fields they are about, with their values.
+fn take_directives(
+    patch: &mut Map<String, Value>,
+    directive: &str,
+    malformed: &PatchError,
+) -> Result<Vec<(String, Value)>, PatchError> {
+    let keys: Vec<String> = patch.keys().filter(|key| key.starts_with(directive)).cloned().collect();
+    let mut found = Vec::with_capacity(keys.len());
+    for key in keys {
+        let Some(field) = key[directive.len()..].strip_prefix('/') else { return Err(malformed.clone()) };
+        found.extend(patch.remove(&key).map(|value| (field.to_owned(), value)));
+    }
+    Ok(found)
 }
 
 fn delete_scalars(object: &mut Map<String, Value>, field: &str, gone: &Value) -> Result<(), PatchError> {
-    let gone = gone.as_array().ok_or(PatchError::BadPrimitiveList)?;
+    let gone = places(gone.as_array().ok_or(PatchError::BadPrimitiveList)?, None);
     if let Some(Value::Array(list)) = object.get_mut(field) {
-        list.retain(|value| !gone.contains(value));
+        list.retain(|value| !gone.contains_key(&ByValue(value)));
     }
     Ok(())
 }
@@ -235,15 +304,18 @@ fn retain_keys(object: &mut Map<String, Value>, patch: &mut Map<String, Value>) 
     let Some(keys) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
     let keys = keys.as_array().ok_or(PatchError::BadRetainKeys)?;
     let kept = |key: &str| keys.iter().any(|k| k.as_str() == Some(key));
-    let directive = |key: &str| key.starts_with(DELETE_FROM_PREFIX) || key.starts_with(SET_ORDER_PREFIX);
+    let directive = |key: &str| key.starts_with(DELETE_FROM) || key.starts_with(SET_ORDER);
     if patch.iter().any(|(key, value)| !value.is_null() && !directive(key) && !kept(key)) {
-        return Err(PatchError::ContentNotInRetainKeys);
+        return Err(PatchError::BadRetainKeys);
     }
     object.retain(|key, _| kept(key));
     Ok(())
 }
 
-fn check_order(list: &[Value], wanted: &[Value], key: Option<&'static str>) -> Result<(), PatchError> {
+fn check_order(list: &[Value], wanted: &[Value], key: Option<&str>) -> Result<(), PatchError> {
+    if list.is_empty() || wanted.is_empty() {
+        return Ok(());
+    }
     let present: Vec<&Value> = list.iter().filter(|e| e.get(PATCH).is_none()).collect();
     if let Some(key) = key {
         for element in list.iter().filter(|e| e.get(PATCH).and_then(Value::as_str) != Some("replace")).chain(wanted) {
@@ -258,26 +330,35 @@ fn check_order(list: &[Value], wanted: &[Value], key: Option<&'static str>) -> R
     Err(PatchError::OrderMismatch { list: names(&mut present.into_iter()), order: names(&mut wanted.iter()) })
 }
 
-/// A patch's value where the object has none: without nulls and directives. None for a map that says it is deleted.
+/// A patch's value where the object has none: without nulls and directives. None for a map with a `$patch` directive, which
+/// has nothing to act on.
 fn clean(value: Value) -> Option<Value> {
     match value {
-        Value::Object(map) => {
-            if map.get(PATCH).and_then(Value::as_str) == Some("delete") {
-                return None;
-            }
-            let kept = map.into_iter().filter(|(key, value)| !value.is_null() && !is_directive(key));
-            Some(kept.filter_map(|(key, value)| clean(value).map(|v| (key, v))).collect::<Map<_, _>>().into())
-        }
-        Value::Array(list) => {
-            let only_directive = |v: &Value| v.get(PATCH).and_then(Value::as_str) == Some("replace");
-            Some(list.into_iter().filter(|v| !only_directive(v)).filter_map(clean).collect())
-        }
+        Value::Object(map) if map.contains_key(PATCH) => None,
+        Value::Object(map) => Some(clean_map(map).into()),
+        Value::Array(list) => Some(list.into_iter().filter_map(clean).collect()),
         scalar => Some(scalar),
     }
 }
 
+fn clean_map(map: Map<String, Value>) -> Map<String, Value> {
+    let kept = map.into_iter().filter(|(key, value)| !value.is_null() && !is_directive(key));
+    kept.filter_map(|(key, value)| clean(value).map(|value| (key, value))).collect()
+}
+
+/// An element of a list that is replaced: without nulls, which a type reads as missing.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            map.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, v)| (key, without_nulls(v))).collect()
+        }
+        Value::Array(list) => list.into_iter().map(without_nulls).collect(),
+        scalar => scalar,
+    }
+}
+
 fn is_directive(key: &str) -> bool {
-    key == PATCH || key == RETAIN_KEYS || key.starts_with(DELETE_FROM_PREFIX) || key.starts_with(SET_ORDER_PREFIX)
+    key == PATCH || key == RETAIN_KEYS || key.starts_with(DELETE_FROM) || key.starts_with(SET_ORDER)
 }
 
 #[cfg(test)]

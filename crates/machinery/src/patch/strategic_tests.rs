@@ -1,6 +1,7 @@
 //! The rules of strategic merge patch, one table row each.
 
 use super::*;
+use crate::{descriptor::MergeKey, patch::shape_of};
 use serde_json::json;
 
 const KEYS: &[MergeKey] = &[
@@ -10,7 +11,7 @@ const KEYS: &[MergeKey] = &[
 ];
 
 fn patched(object: &Value, patch: &Value) -> Value {
-    apply(object, patch, KEYS).unwrap_or_else(|e| panic!("{object} with {patch}: {e}"))
+    apply(object, patch, Some(shape_of(KEYS).view())).unwrap_or_else(|e| panic!("{object} with {patch}: {e}"))
 }
 
 #[test]
@@ -115,8 +116,9 @@ fn directives_delete_replace_retain_and_order() {
         (
             "directives do not stay where there was nothing",
             json!({}),
-            json!({"m": {"$retainKeys": ["a"], "a": {"$patch": "replace", "b": 1}}, "l": [{"$patch": "replace"}, {"x": 1}]}),
-            json!({"m": {"a": {"b": 1}}, "l": [{"x": 1}]}),
+            json!({"m": {"$retainKeys": ["b"], "a": {"$patch": "replace", "b": 1}, "b": {"c": null}}, "l": [{"$patch": "replace"}, {"x": 1}]}),
+            // A map with `$patch` has nothing to act on, so that it is nothing.
+            json!({"m": {"b": {}}, "l": [{"x": 1}]}),
         ),
     ];
     for (rule, object, patch, expected) in table {
@@ -135,7 +137,12 @@ fn malformed_patches_are_refused_with_their_reason() {
         (json!({"items": [{"$patch": "merge", "name": "a"}]}), "merging lists"),
         (json!({"$deleteFromPrimitiveList/scalars": "a"}), "invalid patch format of primitive list"),
         (json!({"m": {"$retainKeys": "a"}}), "invalid patch format of retainKeys"),
-        (json!({"m": {"$retainKeys": ["b"], "a": 2}}), "doesn't match retainKeys"),
+        (json!({"m": {"$retainKeys": ["b"], "a": 2}}), "invalid patch format of retainKeys"),
+        (json!({"$deleteFromPrimitiveListscalars": []}), "invalid patch format of primitive list"),
+        (json!({"$setElementOrder": []}), "invalid patch format of setElementOrder"),
+        (json!({"scalars": [["a"]]}), "lists of lists"),
+        (json!({"scalars": ["a", 1]}), "not identical"),
+        (json!({"items": [{"name": "a"}, "b"]}), "not identical"),
         (json!({"$setElementOrder/items": "a"}), "invalid patch format of setElementOrder"),
         (
             json!({"$setElementOrder/items": [{"name": "b"}], "items": [{"name": "a"}]}),
@@ -144,7 +151,121 @@ fn malformed_patches_are_refused_with_their_reason() {
         (json!({"$setElementOrder/m": []}), "is no list"),
     ];
     for (patch, expected) in table {
-        let error = apply(&object, &patch, KEYS).expect_err(&patch.to_string()).to_string();
+        let error = apply(&object, &patch, Some(shape_of(KEYS).view())).expect_err(&patch.to_string()).to_string();
         assert!(error.contains(expected), "{patch}: {error}");
+    }
+}
+
+/// A list of maps that merges without a key, a map that is replaced, and lists of lists.
+fn widget() -> crate::shape::Shape {
+    let strategy =
+        |strategy: &str| json!({"type": "array", "items": {"type": "object"}, "x-kubernetes-patch-strategy": strategy});
+    let schema = json!({"type": "object", "properties": {
+        "selector": {"type": "object", "additionalProperties": {"type": "string"}, "x-kubernetes-patch-strategy": "replace"},
+        "keyless": strategy("merge"),
+        "volumes": {
+            "type": "array", "x-kubernetes-patch-strategy": "merge,retainKeys", "x-kubernetes-patch-merge-key": "name",
+            "items": {"type": "object", "properties": {
+                "name": {"type": "string"},
+                "items": {
+                    "type": "array", "x-kubernetes-patch-strategy": "merge", "x-kubernetes-patch-merge-key": "key",
+                    "items": {"type": "object", "properties": {"key": {"type": "string"}}},
+                },
+            }},
+        },
+    }});
+    crate::shape::schema::custom_resource(&schema, false).unwrap()
+}
+
+#[test]
+fn the_type_says_how_a_field_merges() {
+    let table = [
+        (
+            "a map is replaced",
+            json!({"selector": {"a": "1"}}),
+            json!({"selector": {"b": "2"}}),
+            json!({"selector": {"b": "2"}}),
+        ),
+        (
+            "the keys of an element that is told apart by its name are retained",
+            json!({"volumes": [{"name": "v", "emptyDir": {}}]}),
+            json!({"volumes": [{"$retainKeys": ["name", "configMap"], "name": "v", "configMap": {"name": "c"}}]}),
+            json!({"volumes": [{"name": "v", "configMap": {"name": "c"}}]}),
+        ),
+        (
+            "lists within lists merge",
+            json!({"volumes": [{"name": "v", "items": [{"key": "a", "path": "x"}]}]}),
+            json!({"volumes": [{"name": "v", "items": [{"key": "b"}, {"key": "a", "mode": 1}]}]}),
+            json!({"volumes": [{"name": "v", "items": [{"key": "b"}, {"key": "a", "path": "x", "mode": 1}]}]}),
+        ),
+        (
+            "two elements of the patch with one key become one",
+            json!({"volumes": []}),
+            json!({"volumes": [{"name": "v", "a": 1}, {"name": "v", "b": 2}]}),
+            json!({"volumes": [{"name": "v", "a": 1, "b": 2}]}),
+        ),
+        (
+            "a null in something new is nothing",
+            json!({}),
+            json!({"volumes": [{"name": "v", "x": null}], "selector": {"a": null}}),
+            json!({"volumes": [{"name": "v"}], "selector": {}}),
+        ),
+    ];
+    let shape = widget();
+    for (rule, object, patch, expected) in table {
+        let patched = apply(&object, &patch, Some(shape.view()));
+        assert_eq!(patched.unwrap_or_else(|e| panic!("{rule}: {e}")), expected, "{rule}");
+    }
+    let error = apply(&json!({"keyless": [{}]}), &json!({"keyless": [{"a": 1}]}), Some(shape.view())).unwrap_err();
+    assert_eq!(error, PatchError::NoKeyForMaps);
+}
+
+#[test]
+fn of_elements_with_the_same_merge_key_the_first_is_meant_and_all_are_deleted() {
+    let two = json!({"items": [{"name": "a", "p": "TCP"}, {"name": "a", "p": "UDP"}, {"name": "b"}]});
+    let merged = patched(&two, &json!({"items": [{"name": "a", "x": 1}]}));
+    assert_eq!(merged, json!({"items": [{"name": "a", "p": "TCP", "x": 1}, {"name": "a", "p": "UDP"}, {"name": "b"}]}));
+    let deleted = patched(&two, &json!({"items": [{"$patch": "delete", "name": "a"}]}));
+    assert_eq!(deleted, json!({"items": [{"name": "b"}]}));
+}
+
+#[test]
+fn long_lists_take_no_longer_than_sorting_them() {
+    let names = |from: usize, to: usize| Value::from_iter((from..to).map(|n| json!({"name": n})));
+    let scalars = |from: usize, to: usize| Value::from_iter(from..to);
+    let object = json!({"items": names(0, 20_000), "scalars": scalars(0, 50_000)});
+    let patch = json!({
+        "items": names(10_000, 30_000), "scalars": scalars(25_000, 75_000), "$deleteFromPrimitiveList/scalars": scalars(0, 1000),
+    });
+    let result = patched(&object, &patch);
+    assert_eq!(result["items"].as_array().unwrap().len(), 30_000);
+    assert_eq!(result["scalars"].as_array().unwrap().len(), 74_000);
+}
+
+#[test]
+fn nesting_is_bounded() {
+    let mut deep = json!({});
+    for _ in 0..400 {
+        deep = json!({"a": deep});
+    }
+    assert_eq!(apply(&deep, &deep, None).unwrap_err(), PatchError::TooDeep);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_patch_makes_it_panic(object in crate::apply::tests::any_json(), patch in crate::apply::tests::any_json()) {
+        let object = json!({"items": object, "scalars": object, "m": object});
+        let patch = json!({
+            "items": patch, "scalars": patch, "m": patch, "$setElementOrder/items": patch, "$retainKeys": patch,
+            "$deleteFromPrimitiveList/scalars": patch,
+        });
+        for directives in 0..8u8 {
+            let mut patch = patch.clone();
+            let map = patch.as_object_mut().unwrap();
+            for (bit, directive) in [SET_ORDER, RETAIN_KEYS, DELETE_FROM].iter().enumerate() {
+                map.retain(|key, _| directives & (1 << bit) == 0 || !key.starts_with(directive));
+            }
+            let _ = apply(&object, &patch, Some(shape_of(KEYS).view()));
+        }
     }
 }

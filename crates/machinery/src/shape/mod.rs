@@ -144,6 +144,12 @@ impl Map {
         self.fields.binary_search_by(|field| (*field.name).cmp(name)).ok().map(|index| &self.fields[index])
     }
 
+    /// Whether it has to be described field by field: it has named fields, or may have none at all.
+    #[must_use]
+    pub fn is_object(&self) -> bool {
+        !self.fields.is_empty() || self.rest.is_none()
+    }
+
     /// The type of what stands under `name`.
     #[must_use]
     pub fn child(&self, name: &str) -> Option<AtomId> {

@@ -101,6 +101,12 @@ impl<'a> Builder<'a> {
         id
     }
 
+    /// What was added, by name.
+    #[must_use]
+    pub fn names(&self) -> BTreeMap<&'a str, AtomId> {
+        self.named.clone()
+    }
+
     /// The table.
     ///
     /// # Errors

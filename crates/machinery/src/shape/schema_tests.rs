@@ -1,3 +1,5 @@
+//! Shapes from schemas.
+
 use super::*;
 use crate::shape::{Key, ListKind, PatchStrategy, View};
 use serde_json::json;

@@ -112,9 +112,8 @@ fn part<'a>(
             lists(old, new, &list.kind, view.at(list.element), depth)?
         }
         Part::Map(map) => {
-            let entries = |value: Option<&'a Value>| value.and_then(Value::as_object).unwrap_or(no_entries());
-            let (old, new) = (entries(left), entries(right));
-            if whole(map.atomic, old.is_empty(), new.is_empty()) {
+            let (old, new) = (left.and_then(Value::as_object), right.and_then(Value::as_object));
+            if whole(map.atomic, old.is_none_or(Map::is_empty), new.is_none_or(Map::is_empty)) {
                 return Ok((leaf(left, right), Comparison::default()));
             }
             maps(old, new, map, view, depth)?
@@ -137,11 +136,6 @@ fn leaf(left: Option<&Value>, right: Option<&Value>) -> Own {
     }
 }
 
-fn no_entries() -> &'static Map<String, Value> {
-    static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
-    &NONE
-}
-
 /// What stands for a field that is always there, where the object leaves it out: the empty value of the other side's kind.
 fn empty_of(other: &Value) -> &'static Value {
     static EMPTY: LazyLock<[Value; 4]> = LazyLock::new(|| [Map::new().into(), "".into(), 0.into(), false.into()]);
@@ -155,8 +149,8 @@ fn empty_of(other: &Value) -> &'static Value {
 }
 
 fn maps<'a>(
-    old: &'a Map<String, Value>,
-    new: &'a Map<String, Value>,
+    old: Option<&'a Map<String, Value>>,
+    new: Option<&'a Map<String, Value>>,
     map: &'a crate::shape::Map,
     view: View<'a>,
     depth: usize,
@@ -167,22 +161,24 @@ fn maps<'a>(
         let field = map.field(name);
         let Some(atom) = field.map(|field| field.atom).or(map.rest) else { return Ok(()) };
         let always = field.is_some_and(|field: &Field| field.always);
+        // A structure that is there has the field, whether it says so or not.
         let (left, right) = match (left, right) {
-            (None, Some(right)) if always => (Some(empty_of(right)), Some(right)),
-            (Some(left), None) if always => (Some(left), Some(empty_of(left))),
+            (None, Some(right)) if always && old.is_some() => (Some(empty_of(right)), Some(right)),
+            (Some(left), None) if always && new.is_some() => (Some(left), Some(empty_of(left))),
             sides => sides,
         };
         let (own, below) = walk(left, right, view.at(atom), depth + 1)?;
         found.push(&PathElement::field(name), own, below);
         Ok::<(), Problems>(())
     };
-    for (name, left) in old {
-        let right = new.get(name);
+    for (name, left) in old.into_iter().flatten() {
+        let right = new.and_then(|new| new.get(name));
         common += usize::from(right.is_some());
         entry(name, Some(left), right)?;
     }
-    if common < new.len() {
-        for (name, right) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
+    if new.is_some_and(|new| common < new.len()) {
+        let is_old = |name: &String| old.is_some_and(|old| old.contains_key(name));
+        for (name, right) in new.into_iter().flatten().filter(|(name, _)| !is_old(name)) {
             entry(name, None, Some(right))?;
         }
     }

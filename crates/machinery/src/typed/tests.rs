@@ -1,3 +1,5 @@
+//! The walks, one table row for each rule.
+
 use super::{
     compare::compare, extract::field_set, merge::merge, reconcile::reconcile, remove::remove, validate::validate,
 };

@@ -46,7 +46,7 @@ impl Writer<'_> {
 
     fn definition(&mut self, name: &str, atom: &Atom) {
         match atom {
-            Atom { map: Some(map), scalar: None, list: None } if is_object(map) => {
+            Atom { map: Some(map), scalar: None, list: None } if map.is_object() => {
                 self.line(&format!("def {name}{}", if map.atomic { " atomic" } else { "" }));
                 for field in &map.fields {
                     let kind = self.place(field.atom);
@@ -77,7 +77,7 @@ impl Writer<'_> {
         }
         let atom = self.shapes.get(id);
         match atom {
-            Atom { map: Some(map), scalar: None, list: None } if is_object(map) => {
+            Atom { map: Some(map), scalar: None, list: None } if map.is_object() => {
                 let name = format!("_{}", id.0);
                 self.names.insert(id, name.clone());
                 self.unnamed.push((name.clone(), id));
@@ -115,11 +115,6 @@ impl Writer<'_> {
             _ => "?".to_owned(),
         }
     }
-}
-
-/// Whether a map has to be written field by field.
-fn is_object(map: &Map) -> bool {
-    !map.fields.is_empty() || map.rest.is_none()
 }
 
 fn key_text(key: &Key) -> String {
