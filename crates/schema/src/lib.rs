@@ -22,7 +22,7 @@
 #![forbid(unsafe_code)]
 
 //pub mod admission;
-//pub mod cel;
+pub mod cel;
 pub mod columns;
 mod defaulting;
 pub mod jsonpath;
