@@ -1,7 +1,7 @@
 //! The type checker (`cel-go/checker`). It finds what a name means, which overloads fit, and what type comes out; names
 //! of functions in a namespace (`ip.isCanonical`) become one name on the way.
 
-use super::ast::{Call, Comprehension, Expr, Fold, Literal, Node};
+use super::ast::{Call, Comprehension, Entry, Expr, Fold, Item, Literal, Node};
 use super::function::{Function, Overload, T, find};
 use super::program::Environment;
 use super::token::Mistake;
@@ -23,7 +23,7 @@ pub(super) struct Checked {
 /// Checks `expr`.
 pub(super) fn check(expr: &mut Expr, environment: &Environment) -> Result<Checked, Vec<Mistake>> {
     let mut checker =
-        Checker { environment, found: Vec::new(), scopes: Vec::new(), mistakes: Vec::new(), uses: BTreeSet::new() };
+        Checker { environment, found: Vec::new(), scopes: Vec::new(), mistakes: Vec::new(), uses: BTreeSet::new(), mixed: false };
     let ty = checker.expr(expr);
     let ty = checker.resolve(&ty);
     if checker.mistakes.is_empty() { Ok(Checked { ty, uses: checker.uses }) } else { Err(checker.mistakes) }
@@ -37,6 +37,8 @@ struct Checker<'e> {
     scopes: Vec<(String, Type)>,
     mistakes: Vec<Mistake>,
     uses: BTreeSet<String>,
+    /// Within the arguments of `format`, where lists may hold anything.
+    mixed: bool,
 }
 
 impl Checker<'_> {
@@ -155,49 +157,56 @@ impl Checker<'_> {
             }
             Node::Select(_) => self.select(expr),
             Node::Call(_) => self.call(expr),
-            Node::Logic { and, terms } => {
-                let name = if *and { "_&&_" } else { "_||_" };
-                let types: Vec<Type> = terms.iter_mut().map(|term| self.expr(term)).collect();
-                if !types.iter().all(|ty| self.assignable(&Type::Bool, ty)) {
-                    return self.no_overload(at, name, false, &types);
-                }
-                Type::Bool
-            }
-            Node::Conditional(parts) => {
-                let types: Vec<Type> = parts.iter_mut().map(|part| self.expr(part)).collect();
-                if !self.assignable(&Type::Bool, &types[0]) || !self.assignable(&types[1], &types[2]) {
-                    return self.no_overload(at, "_?_:_", false, &types);
-                }
-                self.join(&types[1], &types[2])
-            }
-            Node::List(items) => {
-                let mut of: Option<Type> = None;
-                for item in items {
-                    let mut ty = self.expr(&mut item.value);
-                    if item.optional {
-                        ty = self.unwrapped(item.value.at, &ty);
-                    }
-                    of = Some(self.homogeneous(item.value.at, of, ty));
-                }
-                Type::list(of.unwrap_or_else(|| self.fresh()))
-            }
-            Node::Map(entries) => {
-                let (mut keys, mut values): (Option<Type>, Option<Type>) = (None, None);
-                for entry in entries {
-                    let key = self.expr(&mut entry.key);
-                    keys = Some(self.homogeneous(entry.key.at, keys, key));
-                    let mut value = self.expr(&mut entry.value);
-                    if entry.optional {
-                        value = self.unwrapped(entry.value.at, &value);
-                    }
-                    values = Some(self.homogeneous(entry.value.at, values, value));
-                }
-                let keys = keys.unwrap_or_else(|| self.fresh());
-                Type::Map(Arc::new(keys), Arc::new(values.unwrap_or_else(|| self.fresh())))
-            }
+            Node::Logic { and, terms } => self.logic(at, if *and { "_&&_" } else { "_||_" }, terms),
+            Node::Conditional(parts) => self.conditional(at, parts),
+            Node::List(items) => self.list(items),
+            Node::Map(entries) => self.map(entries),
             Node::Struct { .. } => self.object(expr),
             Node::Comprehension(comprehension) => self.comprehension(at, comprehension),
         }
+    }
+
+    fn logic(&mut self, at: u32, name: &str, terms: &mut [Expr]) -> Type {
+        let types: Vec<Type> = terms.iter_mut().map(|term| self.expr(term)).collect();
+        if !types.iter().all(|ty| self.assignable(&Type::Bool, ty)) {
+            return self.no_overload(at, name, false, &types);
+        }
+        Type::Bool
+    }
+
+    fn conditional(&mut self, at: u32, parts: &mut [Expr; 3]) -> Type {
+        let types: Vec<Type> = parts.iter_mut().map(|part| self.expr(part)).collect();
+        if !self.assignable(&Type::Bool, &types[0]) || !self.assignable(&types[1], &types[2]) {
+            return self.no_overload(at, "_?_:_", false, &types);
+        }
+        self.join(&types[1], &types[2])
+    }
+
+    fn list(&mut self, items: &mut [Item]) -> Type {
+        let mut of: Option<Type> = None;
+        for item in items {
+            let mut ty = self.expr(&mut item.value);
+            if item.optional {
+                ty = self.unwrapped(item.value.at, &ty);
+            }
+            of = Some(self.homogeneous(item.value.at, of, ty));
+        }
+        Type::list(of.unwrap_or_else(|| self.fresh()))
+    }
+
+    fn map(&mut self, entries: &mut [Entry]) -> Type {
+        let (mut keys, mut values): (Option<Type>, Option<Type>) = (None, None);
+        for entry in entries {
+            let key = self.expr(&mut entry.key);
+            keys = Some(self.homogeneous(entry.key.at, keys, key));
+            let mut value = self.expr(&mut entry.value);
+            if entry.optional {
+                value = self.unwrapped(entry.value.at, &value);
+            }
+            values = Some(self.homogeneous(entry.value.at, values, value));
+        }
+        let keys = keys.unwrap_or_else(|| self.fresh());
+        Type::Map(Arc::new(keys), Arc::new(values.unwrap_or_else(|| self.fresh())))
     }
 
     /// Of two types that agree, the one that says more of what both have in common.
@@ -214,6 +223,7 @@ impl Checker<'_> {
         match so_far {
             None => ty,
             Some(so_far) if self.assignable(&so_far, &ty) => self.join(&so_far, &ty),
+            Some(_) if self.mixed => Type::Dyn,
             Some(so_far) => {
                 self.mismatch(at, &so_far, &ty);
                 so_far
@@ -322,7 +332,10 @@ impl Checker<'_> {
             });
             return self.undeclared(at, &name);
         };
+        let outside = self.mixed;
+        self.mixed |= call.name == "format";
         let types: Vec<Type> = call.args.iter_mut().map(|arg| self.expr(arg)).collect();
+        self.mixed = outside;
         call.function = Some(function);
         self.literals(call);
         let (name, member) = (call.name.clone(), call.member);

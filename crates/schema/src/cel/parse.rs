@@ -30,6 +30,10 @@ struct Parser {
 
 type Parsed = Result<Expr, Mistake>;
 
+/// What an expression can start with, as ANTLR lists it.
+const STARTS: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, \
+    IDENTIFIER}";
+
 const RESERVED: [&str; 17] = [
     "as",
     "break",
@@ -50,8 +54,17 @@ const RESERVED: [&str; 17] = [
     "while",
 ];
 
-/// Binary operators from loosest to tightest, without `&&` and `||`.
-const LEVELS: [&[&str]; 3] = [&["<", "<=", ">", ">=", "==", "!=", "in"], &["+", "-"], &["*", "/", "%"]];
+/// How tight a binary operator binds.
+fn tightness(sign: &str) -> Option<u8> {
+    Some(match sign {
+        "||" => 1,
+        "&&" => 2,
+        "<" | "<=" | ">" | ">=" | "==" | "!=" | "in" => 3,
+        "+" | "-" => 4,
+        "*" | "/" | "%" => 5,
+        _ => return None,
+    })
+}
 
 impl Parser {
     fn peek(&self) -> &Spanned {
@@ -92,44 +105,51 @@ impl Parser {
         if self.depth > MAX_DEPTH {
             return Err(too_deep(self.peek().at));
         }
-        let condition = self.logic(false)?;
-        let expr = match self.take("?") {
-            None => condition,
-            Some(at) => {
-                let yes = self.logic(false)?;
-                self.expect(":")?;
-                let no = self.expr()?;
-                self.made(at, Node::Conditional(Box::new([condition, yes, no])))?
-            }
-        };
+        let condition = self.binary(1)?;
+        let expr = if self.is("?") { self.conditional(condition)? } else { condition };
         self.depth -= 1;
         Ok(expr)
     }
 
-    fn logic(&mut self, and: bool) -> Parsed {
-        let sign = if and { "&&" } else { "||" };
-        let first = if and { self.binary(0)? } else { self.logic(true)? };
-        if !self.is(sign) {
-            return Ok(first);
-        }
-        let at = self.peek().at;
-        let mut terms = vec![first];
-        while self.take(sign).is_some() {
-            terms.push(if and { self.binary(0)? } else { self.logic(true)? });
-        }
-        self.made(at, Node::Logic { and, terms })
+    fn conditional(&mut self, condition: Expr) -> Parsed {
+        let at = self.expect("?")?;
+        let yes = self.binary(1)?;
+        self.expect(":")?;
+        let no = self.expr()?;
+        self.made(at, Node::Conditional(Box::new([condition, yes, no])))
     }
 
-    fn binary(&mut self, level: usize) -> Parsed {
-        let Some(signs) = LEVELS.get(level) else { return self.unary() };
-        let mut left = self.binary(level + 1)?;
-        while let Some(sign) = signs.iter().find(|sign| self.is(sign)) {
-            let at = self.expect(sign)?;
-            let right = self.binary(level + 1)?;
-            let name = if *sign == "in" { "@in".to_owned() } else { format!("_{sign}_") };
-            left = self.call(at, &name, false, vec![left, right])?;
+    /// Operands joined by operators that bind at least so tight.
+    fn binary(&mut self, least: u8) -> Parsed {
+        let mut left = self.unary()?;
+        while let Some((sign, tight)) = self.operator(least) {
+            let at = self.peek().at;
+            self.at += 1;
+            let right = self.binary(tight + 1)?;
+            left = self.joined(at, &sign, left, right)?;
         }
         Ok(left)
+    }
+
+    fn operator(&self, least: u8) -> Option<(String, u8)> {
+        let next = self.peek();
+        let tight = tightness(&next.text).filter(|tight| *tight >= least)?;
+        matches!(next.token, Token::Sign | Token::Ident).then(|| (next.text.clone(), tight))
+    }
+
+    fn joined(&self, at: u32, sign: &str, left: Expr, right: Expr) -> Parsed {
+        let and = sign == "&&";
+        match (sign, left) {
+            // A chain is one node, however long it is.
+            ("&&" | "||", Expr { node: Node::Logic { and: same, mut terms }, at, height }) if same == and => {
+                let height = height.max(right.height.saturating_add(1));
+                terms.push(right);
+                if usize::from(height) > MAX_DEPTH { Err(too_deep(at)) } else { Ok(Expr { at, height, node: Node::Logic { and, terms } }) }
+            }
+            ("&&" | "||", left) => self.made(at, Node::Logic { and, terms: vec![left, right] }),
+            ("in", left) => self.call(at, "@in", false, vec![left, right]),
+            (sign, left) => self.call(at, &format!("_{sign}_"), false, vec![left, right]),
+        }
     }
 
     fn call(&self, at: u32, name: &str, member: bool, args: Vec<Expr>) -> Parsed {
@@ -138,36 +158,38 @@ impl Parser {
     }
 
     fn unary(&mut self) -> Parsed {
-        let sign = ["!", "-"].into_iter().find(|sign| self.is(sign));
-        let Some(sign) = sign else { return self.member() };
-        let at = self.peek().at;
-        let mut count = 0;
-        while self.take(sign).is_some() {
-            count += 1;
+        if !self.is("!") && !self.is("-") {
+            return self.member();
         }
-        if sign == "-" && count % 2 == 1 {
-            // A negative number is one literal, and the smallest exists in no other way.
-            let literal = match &self.peek().token {
-                Token::Literal(Literal::Int(value)) => Some(Literal::Int(-value)),
-                Token::Literal(Literal::Double(value)) => Some(Literal::Double(-value)),
-                Token::Literal(Literal::Uint(value))
-                    if *value == 1 << 63 && !self.peek().text.ends_with(['u', 'U']) =>
-                {
-                    Some(Literal::Int(i64::MIN))
-                }
-                Token::Literal(_) | Token::Ident | Token::Sign | Token::End => None,
-            };
-            if let Some(literal) = literal {
-                self.at += 1;
-                let expr = self.made(at, Node::Literal(literal))?;
-                return self.suffixes(expr);
-            }
+        let sign = if self.is("!") { "!" } else { "-" };
+        let at = self.peek().at;
+        let mut odd = false;
+        while self.take(sign).is_some() {
+            odd = !odd;
+        }
+        if let Some(literal) = self.negative_literal().filter(|_| odd && sign == "-") {
+            self.at += 1;
+            let expr = self.made(at, Node::Literal(literal))?;
+            return self.suffixes(expr);
         }
         let operand = self.member()?;
-        if count % 2 == 0 {
+        if !odd {
             return Ok(operand);
         }
         self.call(at, if sign == "!" { "!_" } else { "-_" }, false, vec![operand])
+    }
+
+    /// The negative of the number that comes next: one literal, since the smallest exists in no other way.
+    fn negative_literal(&self) -> Option<Literal> {
+        let next = self.peek();
+        match &next.token {
+            Token::Literal(Literal::Int(value)) => Some(Literal::Int(-value)),
+            Token::Literal(Literal::Double(value)) => Some(Literal::Double(-value)),
+            Token::Literal(Literal::Uint(value)) if *value == 1 << 63 && !next.text.ends_with(['u', 'U']) => {
+                Some(Literal::Int(i64::MIN))
+            }
+            Token::Literal(_) | Token::Ident | Token::Sign | Token::End => None,
+        }
     }
 
     fn member(&mut self) -> Parsed {
@@ -177,33 +199,43 @@ impl Parser {
 
     fn suffixes(&mut self, mut expr: Expr) -> Parsed {
         loop {
-            if let Some(at) = self.take(".") {
-                let optional = self.take("?").is_some();
-                let name = self.field_name()?;
-                expr = match self.is("(").then(|| self.peek().at) {
-                    Some(open) if !optional => {
-                        let args = self.arguments()?;
-                        self.member_call(open, expr, &name, args)?
-                    }
-                    Some(_) | None => {
-                        let select = Select { operand: expr, field: name, optional, test: false };
-                        self.made(at, Node::Select(Box::new(select)))?
-                    }
-                };
-            } else if let Some(at) = self.take("[") {
-                let optional = self.take("?").is_some();
-                let index = self.expr()?;
-                self.expect("]")?;
-                expr = self.call(at, if optional { "_[?_]" } else { "_[_]" }, false, vec![expr, index])?;
+            expr = if self.is(".") {
+                self.selection(expr)?
+            } else if self.is("[") {
+                self.index(expr)?
             } else if self.is("{") && expr.qualified().is_some() {
-                let name = expr.qualified().unwrap_or_default();
-                let at = self.expect("{")?;
-                let fields = self.fields()?;
-                expr = self.made(at, Node::Struct { name, fields })?;
+                self.construction(&expr)?
             } else {
                 return Ok(expr);
-            }
+            };
         }
+    }
+
+    fn selection(&mut self, operand: Expr) -> Parsed {
+        let at = self.expect(".")?;
+        let optional = self.take("?").is_some();
+        let field = self.field_name()?;
+        if self.is("(") && !optional {
+            let open = self.peek().at;
+            let args = self.arguments()?;
+            return self.member_call(open, operand, &field, args);
+        }
+        self.made(at, Node::Select(Box::new(Select { operand, field, optional, test: false })))
+    }
+
+    fn index(&mut self, operand: Expr) -> Parsed {
+        let at = self.expect("[")?;
+        let name = if self.take("?").is_some() { "_[?_]" } else { "_[_]" };
+        let index = self.expr()?;
+        self.expect("]")?;
+        self.call(at, name, false, vec![operand, index])
+    }
+
+    fn construction(&mut self, of: &Expr) -> Parsed {
+        let name = of.qualified().unwrap_or_default();
+        let at = self.expect("{")?;
+        let fields = self.fields()?;
+        self.made(at, Node::Struct { name, fields })
     }
 
     fn field_name(&mut self) -> Result<String, Mistake> {
@@ -246,34 +278,34 @@ impl Parser {
     }
 
     fn primary(&mut self) -> Parsed {
+        if self.take("(").is_some() {
+            let expr = self.expr()?;
+            self.expect(")")?;
+            return Ok(expr);
+        }
+        self.atom()
+    }
+
+    fn atom(&mut self) -> Parsed {
         let Spanned { at, token, text } = self.peek().clone();
-        match token {
-            Token::Literal(Literal::Uint(value)) if value == 1 << 63 && !text.ends_with(['u', 'U']) => {
+        match (token, text.as_str()) {
+            (Token::Literal(Literal::Uint(value)), text) if value == 1 << 63 && !text.ends_with(['u', 'U']) => {
                 Err((at, "invalid int literal".to_owned()))
             }
-            Token::Literal(literal) => {
+            (Token::Literal(literal), _) => {
                 self.at += 1;
                 self.made(at, Node::Literal(literal))
             }
-            Token::Ident => self.word(at, &text),
-            Token::Sign => match text.as_str() {
-                "(" => {
-                    self.at += 1;
-                    let expr = self.expr()?;
-                    self.expect(")")?;
-                    Ok(expr)
-                }
-                "[" => self.list(),
-                "{" => self.map(),
-                // A leading dot means the root container, and there is no other here.
-                "." => {
-                    self.at += 1;
-                    let next = self.peek().clone();
-                    if next.token == Token::Ident { self.word(next.at, &next.text) } else { Err(self.unexpected("IDENTIFIER")) }
-                }
-                _ => Err(self.unexpected("{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}")),
-            },
-            Token::End => Err(self.unexpected("{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}")),
+            (Token::Ident, text) => self.word(at, text),
+            (Token::Sign, "[") => self.list(),
+            (Token::Sign, "{") => self.map(),
+            // A leading dot means the root container, and there is no other here.
+            (Token::Sign, ".") => {
+                self.at += 1;
+                let next = self.peek().clone();
+                if next.token == Token::Ident { self.word(next.at, &next.text) } else { Err(self.unexpected("IDENTIFIER")) }
+            }
+            (Token::Sign | Token::End, _) => Err(self.unexpected(STARTS)),
         }
     }
 

@@ -62,7 +62,7 @@ fn the_language_itself() {
         "object.list.filter(x, x > 1) == [2, 3] && object.map.all(k, object.map[k] > 0)",
         "object.objects.exists(o, o.name == 'y' && o.v == 2)",
         "[1, 2].exists(x, x / 0 == 1 || x == 2)",
-        "{'a': 1, 'b': [2]} == {'b': [2], 'a': 1} && [1, [2]] == [1, [2]]",
+        "{'a': [1], 'b': [2]} == {'b': [2], 'a': [1]} && [[1], [2]] == [[1], [2]] && [1, dyn('a')] == [dyn(1), 'a']",
         "type(1) == int && type('a') == string && type(1.0) == double && type([]) == list && type({}) == map",
         "type(object.n) == int && type(timestamp('2020-01-01T00:00:00Z')) == google.protobuf.Timestamp",
         "int('3') == 3 && int(3.9) == 3 && uint(3) == 3u && double(3) == 3.0 && string(3) == '3' && string(1.5) == '1.5'",
