@@ -50,6 +50,10 @@ impl Shape {
         decl.map_or_else(Self::unknown, Self::declared)
     }
 
+    fn is_list(&self) -> bool {
+        self.element.is_some() || self.decl.as_ref().is_some_and(|decl| decl.element().is_some())
+    }
+
     /// The larger of two.
     fn or(self, other: Self) -> Self {
         let size = self.size.max(other.size);
@@ -89,7 +93,7 @@ impl Estimator<'_> {
                 Estimate { cost, shape: yes.shape.or(no.shape) }
             }
             Node::List(items) => {
-                let mut cost: u64 = 10;
+                let mut cost: u64 = 10 + items.len() as u64;
                 let mut element: Option<Shape> = None;
                 for item in items {
                     let item = self.expr(&item.value);
@@ -100,14 +104,14 @@ impl Estimator<'_> {
                 Estimate { cost, shape: Shape { size: items.len() as u64, decl: None, element } }
             }
             Node::Map(entries) => {
-                let mut cost: u64 = 30;
+                let mut cost: u64 = 30 + entries.len() as u64;
                 for entry in entries {
                     cost = cost.saturating_add(self.expr(&entry.key).cost).saturating_add(self.expr(&entry.value).cost);
                 }
                 Estimate { cost, shape: Shape::sized(entries.len() as u64) }
             }
             Node::Struct { fields, .. } => {
-                let cost = fields.iter().fold(40, |cost: u64, field| cost.saturating_add(self.expr(&field.value).cost));
+                let cost = fields.iter().fold(40 + fields.len() as u64, |cost: u64, field| cost.saturating_add(self.expr(&field.value).cost));
                 Estimate { cost, shape: Shape::sized(1) }
             }
             Node::Comprehension(comprehension) => self.comprehension(comprehension),
@@ -158,7 +162,8 @@ impl Estimator<'_> {
         let body = self.expr(&comprehension.body);
         self.scopes.truncate(depth);
         let step = comprehension.fold.step_cost().saturating_add(filter).saturating_add(body.cost);
-        let cost = range.cost.saturating_add(times.saturating_mul(step));
+        let start = if is_map { tenth(times) } else { 0 };
+        let cost = range.cost.saturating_add(start).saturating_add(times.saturating_mul(step));
         let shape = match comprehension.fold {
             Fold::All | Fold::Exists | Fold::ExistsOne => Shape::sized(1),
             Fold::Filter => range.shape,
@@ -180,6 +185,7 @@ fn own_cost(name: &str, cost: Cost, args: &[Shape]) -> u64 {
         (_, Cost::Fixed(amount)) => amount,
         (_, Cost::Text(times)) => tenth(size(0).saturating_mul(times)),
         (_, Cost::Smaller) => tenth(size(0).min(size(1))).max(1),
+        (_, Cost::Sum) if args.first().is_some_and(Shape::is_list) => size(0).saturating_add(size(1)).max(1),
         (_, Cost::Sum) => tenth(size(0).saturating_add(size(1))).max(1),
         (_, Cost::Regex) => tenth(size(0).saturating_add(1)).saturating_mul(size(1).div_ceil(4)),
         (_, Cost::Substring) => tenth(size(0)).saturating_mul(tenth(size(1))),
@@ -200,7 +206,8 @@ fn result_shape(call: &Call, args: &[Shape]) -> Shape {
         "_[_]" | "_[?_]" => first().element(),
         "_+_" => {
             let total = size(0).saturating_add(size(1));
-            Shape { size: total, element: Some(Arc::new(first().element())), decl: None }
+            let element = first().is_list().then(|| Arc::new(first().element()));
+            Shape { size: total, element, decl: None }
         }
         "lowerAscii"
         | "upperAscii"

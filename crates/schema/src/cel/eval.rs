@@ -137,7 +137,7 @@ impl<'a> Machine<'_, 'a> {
             return Err(EvalError::TooDeep);
         }
         let result = match &expr.node {
-            Node::Literal(literal) => Ok(literal_val(literal)),
+            Node::Literal(literal) => self.literal(literal),
             Node::Ident(name) => self.ident(name, scope),
             Node::Select(select) => self.select(select, scope),
             Node::Call(call) => self.call(call, scope),
@@ -150,6 +150,13 @@ impl<'a> Machine<'_, 'a> {
         };
         self.depth -= 1;
         result
+    }
+
+    fn literal(&mut self, literal: &'a Literal) -> Ran<'a> {
+        if let Literal::Bytes(bytes) = literal {
+            self.meter.charge_made(bytes.len())?;
+        }
+        Ok(literal_val(literal))
     }
 
     fn ident(&mut self, name: &'a str, scope: Outer<'_, 'a>) -> Ran<'a> {
@@ -263,7 +270,8 @@ impl<'a> Machine<'_, 'a> {
 
     fn list(&mut self, expr: &'a Expr, scope: Outer<'_, 'a>) -> Ran<'a> {
         let Node::List(items) = &expr.node else { return Err(EvalError::no_such_overload()) };
-        self.meter.charge(10)?;
+        // cel-go takes ten whatever the list holds; a long one is paid for by its elements.
+        self.meter.charge(10 + items.len() as u64)?;
         let mut made = Vec::with_capacity(items.len());
         for item in items {
             made.extend(self.entry(&item.value, item.optional, scope)?);
@@ -273,7 +281,7 @@ impl<'a> Machine<'_, 'a> {
 
     fn map(&mut self, expr: &'a Expr, scope: Outer<'_, 'a>) -> Ran<'a> {
         let Node::Map(entries) = &expr.node else { return Err(EvalError::no_such_overload()) };
-        self.meter.charge(30)?;
+        self.meter.charge(30 + entries.len() as u64)?;
         let mut made = BTreeMap::new();
         for entry in entries {
             let key = self.expr(&entry.key, scope)?;
@@ -284,7 +292,7 @@ impl<'a> Machine<'_, 'a> {
     }
 
     fn object(&mut self, name: &'a str, fields: &'a [FieldInit], scope: Outer<'_, 'a>) -> Ran<'a> {
-        self.meter.charge(40)?;
+        self.meter.charge(40 + fields.len() as u64)?;
         let mut made = BTreeMap::new();
         for field in fields {
             if let Some(value) = self.entry(&field.value, field.optional, scope)? {
@@ -298,6 +306,9 @@ impl<'a> Machine<'_, 'a> {
         let range = self.expr(&comprehension.range, scope)?;
         if let Fold::OptMap | Fold::OptFlatMap = comprehension.fold {
             return self.opt_map(comprehension, range, scope);
+        }
+        if let Val::Map(map) = &range {
+            self.meter.charge_made(map.len())?;
         }
         let elements = Elements::of(&range)?;
         let mut folded = Folded::new(comprehension.fold);

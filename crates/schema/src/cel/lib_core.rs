@@ -320,13 +320,22 @@ fn within<'a>(meter: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
             }
             Ok(Val::Bool(false))
         }
-        Val::Map(map) => Ok(Val::Bool(args[0].as_key().is_some_and(|key| map.get(&key).is_some()))),
+        Val::Map(map) => {
+            charge_key(meter, &args[0])?;
+            Ok(Val::Bool(args[0].as_key().is_some_and(|key| map.get(&key).is_some())))
+        }
         _ => Err(EvalError::no_such_overload()),
     }
 }
 
+/// Pays for looking a key up: a long text takes time to compare.
+fn charge_key(meter: &mut Meter, key: &Val<'_>) -> Result<(), EvalError> {
+    meter.charge(key.as_text().map_or(0, |text| text.len() as u64 / 100))
+}
+
 /// The element at an index or key; nothing when there is none.
-fn look_up<'a>(target: &Val<'a>, at: &Val<'a>) -> Result<Option<Val<'a>>, EvalError> {
+fn look_up<'a>(meter: &mut Meter, target: &Val<'a>, at: &Val<'a>) -> Result<Option<Val<'a>>, EvalError> {
+    charge_key(meter, at)?;
     match target {
         Val::List(list) => match at.as_key() {
             Some(Key::Int(index)) => usize::try_from(index).ok().and_then(|index| list.get(index)).transpose(),
@@ -366,21 +375,24 @@ fn index<'a>(meter: &mut Meter, call: &Call, args: &[Val<'a>]) -> Ran<'a> {
     if let Val::Optional(_) = &args[0] {
         return optional_index(meter, call, args);
     }
-    look_up(&args[0], &args[1])?.ok_or_else(|| missing(&args[0], &args[1]))
+    look_up(meter, &args[0], &args[1])?.ok_or_else(|| missing(&args[0], &args[1]))
 }
 
-fn optional_index<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
+fn optional_index<'a>(meter: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
     let target = match &args[0] {
         Val::Optional(None) => return Ok(Val::Optional(None)),
         Val::Optional(Some(value)) => value,
         other => other,
     };
-    Ok(Val::Optional(look_up(target, &args[1])?.map(std::sync::Arc::new)))
+    Ok(Val::Optional(look_up(meter, target, &args[1])?.map(std::sync::Arc::new)))
 }
 
-fn size<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
+fn size<'a>(meter: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
     let size = match &args[0] {
-        Val::String(text) => text.chars().count(),
+        Val::String(text) => {
+            meter.charge(text.len() as u64 / 1000)?;
+            text.chars().count()
+        }
         Val::Bytes(bytes) => bytes.len(),
         Val::List(list) => list.len(),
         Val::Map(map) => map.len(),

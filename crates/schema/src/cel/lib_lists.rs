@@ -89,6 +89,8 @@ fn list<'r, 'a>(value: &'r Val<'a>) -> Result<&'r List<'a>, EvalError> {
 
 /// `a + b`. A set takes no value twice, and of a map's items those of `b` replace those with the same keys.
 pub(super) fn join<'a>(meter: &mut Meter, a: &List<'a>, b: &List<'a>) -> Ran<'a> {
+    // Each element is copied, and what is made stays as long as the expression is evaluated.
+    meter.charge((a.len() as u64).saturating_add(b.len() as u64))?;
     if *a.kind() != ListKind::Atomic {
         meter.charge((a.len() as u64).saturating_mul(b.len() as u64))?;
     }

@@ -58,6 +58,7 @@ fn lists(a: &List<'_>, b: &List<'_>, fuel: &mut u64) -> Result<bool, EvalError> 
         }
         // In a set, and in a map by its keys, the order of items means nothing.
         (ListKind::Set | ListKind::Map(_), _) | (_, ListKind::Set | ListKind::Map(_)) => {
+            burn(fuel, b.len() as u64)?;
             let others = b.to_vec()?;
             for item in a.iter() {
                 let item = item?;
@@ -81,6 +82,7 @@ fn maps(a: &MapVal<'_>, b: &MapVal<'_>, fuel: &mut u64) -> Result<bool, EvalErro
     if a.len() != b.len() {
         return Ok(false);
     }
+    burn(fuel, a.len() as u64)?;
     for key in a.keys() {
         let (Some(a), Some(b)) = (a.get(&key), b.get(&key)) else { return Ok(false) };
         if !equal(&a?, &b?, fuel)? {

@@ -289,7 +289,11 @@ fn typed_values_are_what_their_schema_says() {
 fn an_expensive_expression_is_stopped() {
     let list: Vec<i64> = (0..2000).collect();
     let object = json!({"list": list, "text": "a".repeat(100_000), "big": {"k": vec!["x"; 5000]}});
+    let mut object = object;
+    object["wide"] = (0..5000).map(|i| (format!("k{i}"), json!(i))).collect::<serde_json::Map<_, _>>().into();
+    let constants = format!("object.list.map(a, [{}]).size() > 0", vec!["1"; 20_000].join(","));
     let expensive = [
+        constants.as_str(),
         "object.list.all(a, object.list.all(b, object.list.all(c, a + b + c >= 0)))",
         "object.list.all(a, object.list.exists(b, object.list.exists(c, a + b == -c - 1)))",
         "object.list.all(a, object.text.contains(object.text + 'b') || true)",
@@ -302,6 +306,9 @@ fn an_expensive_expression_is_stopped() {
         "object.list.map(a, '%s'.format([object.big])).size() > 0",
         "object.list.map(a, object.list.map(b, object.text)).map(c, c.join(object.text)).size() > 0",
         "sets.contains(object.list + object.list, object.list + object.list)",
+        "object.list.all(a, object.list.all(b, object.text.size() > 0))",
+        "object.list.all(a, object.list.all(b, object.wide.exists(k, true)))",
+        "object.list.all(a, object.list.all(b, !(object.text in object.wide)))",
     ];
     for source in expensive {
         assert_eq!(outcome(source, &object), "operation cancelled: actual cost limit exceeded", "{source}");
