@@ -34,6 +34,6 @@ mod prune;
 pub mod publish;
 mod quantity;
 pub mod resource;
-//pub mod rules;
+pub mod rules;
 pub mod structural;
 pub mod validate;

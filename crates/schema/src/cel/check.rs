@@ -22,8 +22,14 @@ pub(super) struct Checked {
 
 /// Checks `expr`.
 pub(super) fn check(expr: &mut Expr, environment: &Environment) -> Result<Checked, Vec<Mistake>> {
-    let mut checker =
-        Checker { environment, found: Vec::new(), scopes: Vec::new(), mistakes: Vec::new(), uses: BTreeSet::new(), mixed: false };
+    let mut checker = Checker {
+        environment,
+        found: Vec::new(),
+        scopes: Vec::new(),
+        mistakes: Vec::new(),
+        uses: BTreeSet::new(),
+        mixed: false,
+    };
     let ty = checker.expr(expr);
     let ty = checker.resolve(&ty);
     if checker.mistakes.is_empty() { Ok(Checked { ty, uses: checker.uses }) } else { Err(checker.mistakes) }

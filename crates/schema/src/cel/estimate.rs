@@ -111,7 +111,9 @@ impl Estimator<'_> {
                 Estimate { cost, shape: Shape::sized(entries.len() as u64) }
             }
             Node::Struct { fields, .. } => {
-                let cost = fields.iter().fold(40 + fields.len() as u64, |cost: u64, field| cost.saturating_add(self.expr(&field.value).cost));
+                let cost = fields.iter().fold(40 + fields.len() as u64, |cost: u64, field| {
+                    cost.saturating_add(self.expr(&field.value).cost)
+                });
                 Estimate { cost, shape: Shape::sized(1) }
             }
             Node::Comprehension(comprehension) => self.comprehension(comprehension),

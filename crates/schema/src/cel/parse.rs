@@ -144,7 +144,11 @@ impl Parser {
             ("&&" | "||", Expr { node: Node::Logic { and: same, mut terms }, at, height }) if same == and => {
                 let height = height.max(right.height.saturating_add(1));
                 terms.push(right);
-                if usize::from(height) > MAX_DEPTH { Err(too_deep(at)) } else { Ok(Expr { at, height, node: Node::Logic { and, terms } }) }
+                if usize::from(height) > MAX_DEPTH {
+                    Err(too_deep(at))
+                } else {
+                    Ok(Expr { at, height, node: Node::Logic { and, terms } })
+                }
             }
             ("&&" | "||", left) => self.made(at, Node::Logic { and, terms: vec![left, right] }),
             ("in", left) => self.call(at, "@in", false, vec![left, right]),
@@ -303,7 +307,11 @@ impl Parser {
             (Token::Sign, ".") => {
                 self.at += 1;
                 let next = self.peek().clone();
-                if next.token == Token::Ident { self.word(next.at, &next.text) } else { Err(self.unexpected("IDENTIFIER")) }
+                if next.token == Token::Ident {
+                    self.word(next.at, &next.text)
+                } else {
+                    Err(self.unexpected("IDENTIFIER"))
+                }
             }
             (Token::Sign | Token::End, _) => Err(self.unexpected(STARTS)),
         }
