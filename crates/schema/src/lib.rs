@@ -22,7 +22,7 @@
 #![forbid(unsafe_code)]
 
 //pub mod admission;
-//pub mod cel;
+pub mod cel;
 pub mod columns;
 mod defaulting;
 pub mod jsonpath;
@@ -34,6 +34,6 @@ mod prune;
 pub mod publish;
 mod quantity;
 pub mod resource;
-//pub mod rules;
+pub mod rules;
 pub mod structural;
 pub mod validate;

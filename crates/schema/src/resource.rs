@@ -7,7 +7,9 @@
 //!
 //! A version's schema is read once ([`Schema::new`]) and used for every object.
 
+use crate::cel::Budget;
 use crate::metadata::{self, Invalid};
+use crate::rules::Rules;
 use crate::structural::Structural;
 use crate::validate::{Outcome, sets_and_maps, values};
 use crate::{defaulting, prune};
@@ -18,13 +20,15 @@ use serde_json::Value;
 #[derive(Debug, Clone)]
 pub struct Schema {
     structural: Structural,
+    rules: Rules,
 }
 
 impl Schema {
-    /// Makes a schema ready.
+    /// Makes a schema ready: compiles its rules.
     #[must_use]
     pub fn new(structural: Structural) -> Self {
-        Self { structural }
+        let rules = Rules::new(&structural);
+        Self { structural, rules }
     }
 
     /// The schema itself.
@@ -73,6 +77,13 @@ impl Schema {
         if old.is_none_or(|old| sets_and_maps(schema, old, "").is_empty()) {
             outcome.errors.extend(sets_and_maps(schema, new, ""));
         }
+        if outcome.errors.iter().any(is_blocking) {
+            if self.rules.is_some() {
+                outcome.errors.push(FieldError::invalid("<nil>", &"null".into(), NOT_CHECKED));
+            }
+        } else {
+            outcome.extend(self.rules.run(new, old, &mut Budget::default()));
+        }
         outcome
     }
 }
@@ -90,6 +101,9 @@ impl Structural {
         defaulting::fill(self, value);
     }
 }
+
+const NOT_CHECKED: &str = "some validation rules were not checked because the object was invalid; correct the existing \
+    errors to complete validation";
 
 /// Whether an error says that a value has not the structure that rules rely on.
 fn is_blocking(error: &FieldError) -> bool {

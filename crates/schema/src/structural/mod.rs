@@ -173,6 +173,9 @@ impl Structural {
         };
         let mut all = structural.check(path);
         all.extend(errors);
+        if all.is_empty() {
+            all = crate::rules::check(&structural, path);
+        }
         if all.is_empty() { Ok(structural) } else { Err(all) }
     }
 

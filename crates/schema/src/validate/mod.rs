@@ -9,7 +9,7 @@ mod lists;
 mod outcome;
 mod value;
 
-pub(crate) use format::is_valid as is_valid_format;
+pub(crate) use format::{go_duration, is_valid as is_valid_format};
 pub(crate) use lists::list_map_old;
 pub use lists::sets_and_maps;
 pub use outcome::Outcome;

@@ -185,11 +185,10 @@ impl Walk<'_> {
         let mut found = Found { matches: 1, ..Found::default() };
         if let Some(items) = &schema.items {
             let old = old.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            // Only the items of a map have an old self: by its place alone an item can't be told from another.
             let by_key = list_map_old(schema, old);
-            let by_place = schema.extensions.list_type.is_none();
             for (i, item) in list.iter().enumerate() {
-                let old = by_key(item).or_else(|| old.get(i).filter(|_| by_place));
-                found.merge(self.node(items, item, old, &format!("{name}[{i}]")));
+                found.merge(self.node(items, item, by_key(item), &format!("{name}[{i}]")));
             }
         }
         let (size, rules) = (list.len(), &schema.values);
