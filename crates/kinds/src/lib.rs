@@ -10,16 +10,25 @@
 //! Start reading at [`resources`], then a small kind (`lease`).
 #![forbid(unsafe_code)]
 
+mod apps;
+mod batch;
+mod columns;
 mod config;
+mod core;
+mod difference;
 mod event;
 mod fields;
 mod lease;
 mod namespace;
 mod node;
 mod pod;
+mod quantity;
 mod rbac;
 mod reviews;
+mod rules;
 mod service_account;
+#[cfg(test)]
+mod testing;
 
 use orrery_api::k8s::{ClusterResourceScope, NamespaceResourceScope, Resource};
 use orrery_machinery::{
@@ -38,6 +47,9 @@ pub fn resources() -> Vec<ResourceDescriptor> {
 fn fixed() -> Vec<FixedResource> {
     let mut all = vec![pod::descriptor(), node::descriptor(), namespace::descriptor(), event::descriptor()];
     all.extend([config::config_map(), config::secret(), service_account::descriptor(), lease::descriptor()]);
+    all.extend(core::descriptors());
+    all.extend(apps::descriptors());
+    all.extend(batch::descriptors());
     all.extend(rbac::descriptors());
     all.extend(reviews::descriptors());
     all
@@ -45,7 +57,7 @@ fn fixed() -> Vec<FixedResource> {
 
 /// Merge keys of `metadata`, which every kind has, and those listed: `path => key`, or a path alone for a set of scalars.
 macro_rules! merge_keys {
-    ($($path:literal $(=> $key:literal)?),* $(,)?) => {
+    ($($path:expr $(=> $key:literal)?),* $(,)?) => {
         &[
             orrery_machinery::descriptor::MergeKey { path: "metadata.finalizers", key: None },
             orrery_machinery::descriptor::MergeKey { path: "metadata.ownerReferences", key: Some("uid") },
@@ -59,6 +71,39 @@ macro_rules! merge_keys {
     (@key $key:literal) => { Some($key) };
 }
 use merge_keys;
+
+/// Merge keys of a kind with a pod's spec at `$spec`, and those listed.
+macro_rules! pod_merge_keys {
+    ($spec:literal $(, $path:expr => $key:literal)* $(,)?) => {
+        $crate::merge_keys![
+            concat!($spec, ".containers") => "name",
+            concat!($spec, ".containers.env") => "name",
+            concat!($spec, ".containers.ports") => "containerPort",
+            concat!($spec, ".containers.volumeDevices") => "devicePath",
+            concat!($spec, ".containers.volumeMounts") => "mountPath",
+            concat!($spec, ".ephemeralContainers") => "name",
+            concat!($spec, ".ephemeralContainers.env") => "name",
+            concat!($spec, ".ephemeralContainers.ports") => "containerPort",
+            concat!($spec, ".ephemeralContainers.volumeDevices") => "devicePath",
+            concat!($spec, ".ephemeralContainers.volumeMounts") => "mountPath",
+            concat!($spec, ".hostAliases") => "ip",
+            concat!($spec, ".imagePullSecrets") => "name",
+            concat!($spec, ".initContainers") => "name",
+            concat!($spec, ".initContainers.env") => "name",
+            concat!($spec, ".initContainers.ports") => "containerPort",
+            concat!($spec, ".initContainers.volumeDevices") => "devicePath",
+            concat!($spec, ".initContainers.volumeMounts") => "mountPath",
+            concat!($spec, ".resourceClaims") => "name",
+            concat!($spec, ".schedulingGates") => "name",
+            concat!($spec, ".topologySpreadConstraints") => "topologyKey",
+            concat!($spec, ".volumes") => "name",
+            concat!($spec, ".volumes.ephemeral.volumeClaimTemplate.metadata.finalizers"),
+            concat!($spec, ".volumes.ephemeral.volumeClaimTemplate.metadata.ownerReferences") => "uid",
+            $($path => $key),*
+        ]
+    };
+}
+use pod_merge_keys;
 
 const METADATA_KEYS: &[MergeKey] = merge_keys![];
 

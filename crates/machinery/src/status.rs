@@ -26,8 +26,10 @@ pub enum FieldReason {
     Duplicate,
     /// The field may not be set or changed.
     Forbidden,
-    /// A list or text is too long.
+    /// A text is too long.
     TooLong,
+    /// A list or map has too many entries.
+    TooMany,
     /// A value refers to something that is not there.
     NotFound,
 }
@@ -41,6 +43,7 @@ impl FieldReason {
             Self::Duplicate => "FieldValueDuplicate",
             Self::Forbidden => "FieldValueForbidden",
             Self::TooLong => "FieldValueTooLong",
+            Self::TooMany => "FieldValueTooMany",
             Self::NotFound => "FieldValueNotFound",
         }
     }
@@ -89,6 +92,19 @@ impl FieldError {
     #[must_use]
     pub fn too_long(field: impl Into<String>, limit_bytes: usize) -> Self {
         Self::new(FieldReason::TooLong, field, format!("Too long: may not be more than {limit_bytes} bytes"))
+    }
+
+    /// `field` has `count` entries, more than `most`.
+    #[must_use]
+    pub fn too_many(field: impl Into<String>, count: usize, most: usize) -> Self {
+        let items = if most == 1 { "item" } else { "items" };
+        Self::new(FieldReason::TooMany, field, format!("Too many: {count}: must have at most {most} {items}"))
+    }
+
+    /// `field` is bad as a whole, and its value is too large to show.
+    #[must_use]
+    pub fn invalid_whole(field: impl Into<String>, detail: &str) -> Self {
+        Self::new(FieldReason::Invalid, field, with_detail("Invalid value", detail))
     }
 
     fn new(reason: FieldReason, field: impl Into<String>, message: String) -> Self {

@@ -11,22 +11,42 @@ type Fields = Map<String, Value>;
 const FILE_MODE: i64 = 420;
 
 /// Fills in what is missing.
-pub(super) fn fill_in(pod: &mut Value) {
+pub(crate) fn fill_in(pod: &mut Value) {
     let Some(spec) = pod.as_object_mut().and_then(|pod| map_at(pod, "spec")) else { return };
+    fill_in_spec(spec);
+    set_default(spec, "enableServiceLinks", true);
+    for list in ["containers", "initContainers"] {
+        for container in maps_in(spec, list) {
+            if let Some(resources) = existing_map(container, "resources") {
+                requests_from_limits(resources);
+            }
+        }
+    }
+    service_account(spec, Some("default"));
+    if spec.get("priorityClassName").is_none_or(|name| text(name).is_empty()) {
+        set_default(spec, "priority", 0);
+        set_default(spec, "preemptionPolicy", "PreemptLowerPriority");
+    }
+}
+
+/// Fills in what is missing in the `template` of what makes pods. Less than in a pod itself: the rest follows when the
+/// pod is made.
+pub(crate) fn fill_in_template(parent: &mut Fields) {
+    let Some(spec) = map_at(parent, "template").and_then(|template| map_at(template, "spec")) else { return };
+    fill_in_spec(spec);
+    service_account(spec, None);
+}
+
+/// What is filled in everywhere a pod's spec may stand.
+fn fill_in_spec(spec: &mut Fields) {
     for (field, value) in [
         ("restartPolicy", json!("Always")),
         ("dnsPolicy", json!("ClusterFirst")),
         ("schedulerName", json!("default-scheduler")),
         ("terminationGracePeriodSeconds", json!(30)),
         ("securityContext", json!({})),
-        ("enableServiceLinks", json!(true)),
     ] {
         set_default(spec, field, value);
-    }
-    service_account(spec);
-    if spec.get("priorityClassName").is_none_or(|name| text(name).is_empty()) {
-        set_default(spec, "priority", 0);
-        set_default(spec, "preemptionPolicy", "PreemptLowerPriority");
     }
     for list in ["containers", "initContainers", "ephemeralContainers"] {
         maps_in(spec, list).for_each(container);
@@ -45,9 +65,10 @@ pub(super) fn prepare_create(pod: &mut Value) {
 }
 
 /// `serviceAccount` is the old name of `serviceAccountName`; both are shown.
-fn service_account(spec: &mut Fields) {
+fn service_account(spec: &mut Fields, otherwise: Option<&str>) {
     let named = |field: &str| spec.get(field).filter(|name| !text(name).is_empty()).cloned();
-    let name = named("serviceAccountName").or_else(|| named("serviceAccount")).unwrap_or_else(|| "default".into());
+    let named = named("serviceAccountName").or_else(|| named("serviceAccount"));
+    let Some(name) = named.or_else(|| otherwise.map(Value::from)) else { return };
     spec.insert("serviceAccountName".into(), name.clone());
     spec.insert("serviceAccount".into(), name);
 }
@@ -58,9 +79,7 @@ fn container(container: &mut Fields) {
     let image = container.get("image").map(text).unwrap_or_default();
     let policy = if is_latest(image) { "Always" } else { "IfNotPresent" };
     set_default(container, "imagePullPolicy", policy);
-    if let Some(resources) = map_at(container, "resources") {
-        requests_from_limits(resources);
-    }
+    set_default(container, "resources", json!({}));
     maps_in(container, "ports").for_each(|port| set_default(port, "protocol", "TCP"));
     for variable in maps_in(container, "env") {
         if let Some(source) = existing_map(variable, "valueFrom") {

@@ -10,8 +10,11 @@ mod qos;
 mod state;
 mod validate;
 
+pub(crate) use defaults::fill_in_template;
+pub(crate) use validate::{port_name_problems, template as validate_template, template_with_claims as validate_template_with_claims};
+
 use super::fields::{selectable, selectable_flag, text};
-use super::merge_keys;
+use super::pod_merge_keys;
 use orrery_api::k8s::api::core::v1::Pod;
 use orrery_machinery::descriptor::{FixedResource, MergeKey, SelectableField, Subresource};
 
@@ -58,30 +61,8 @@ fn first_address(pod: &serde_json::Value) -> &str {
     }
 }
 
-const MERGE_KEYS: &[MergeKey] = merge_keys![
-    "spec.containers" => "name",
-    "spec.containers.env" => "name",
-    "spec.containers.ports" => "containerPort",
-    "spec.containers.volumeDevices" => "devicePath",
-    "spec.containers.volumeMounts" => "mountPath",
-    "spec.initContainers" => "name",
-    "spec.initContainers.env" => "name",
-    "spec.initContainers.ports" => "containerPort",
-    "spec.initContainers.volumeDevices" => "devicePath",
-    "spec.initContainers.volumeMounts" => "mountPath",
-    "spec.ephemeralContainers" => "name",
-    "spec.ephemeralContainers.env" => "name",
-    "spec.ephemeralContainers.ports" => "containerPort",
-    "spec.ephemeralContainers.volumeDevices" => "devicePath",
-    "spec.ephemeralContainers.volumeMounts" => "mountPath",
-    "spec.hostAliases" => "ip",
-    "spec.imagePullSecrets" => "name",
-    "spec.resourceClaims" => "name",
-    "spec.schedulingGates" => "name",
-    "spec.topologySpreadConstraints" => "topologyKey",
-    "spec.volumes" => "name",
-    "spec.volumes.ephemeral.volumeClaimTemplate.metadata.finalizers",
-    "spec.volumes.ephemeral.volumeClaimTemplate.metadata.ownerReferences" => "uid",
+const MERGE_KEYS: &[MergeKey] = pod_merge_keys![
+    "spec",
     "status.conditions" => "type",
     "status.hostIPs" => "ip",
     "status.podIPs" => "ip",

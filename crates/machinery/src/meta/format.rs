@@ -7,6 +7,9 @@ const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower ca
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start \
     and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an \
+    alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for \
+    validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const NAME_PART: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
     alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
     '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
@@ -42,6 +45,19 @@ pub fn dns_label_problems(text: &str) -> Vec<String> {
     }
     if !is_framed(text, lower, b"-") {
         problems.push(LABEL.to_owned());
+    }
+    problems
+}
+
+/// An RFC 1035 label: at most 63 of lower case letters, digits and `-`, the first a letter.
+#[must_use]
+pub fn dns_1035_label_problems(text: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    if text.len() > 63 {
+        problems.push(too_long(63));
+    }
+    if !is_framed(text, lower, b"-") || !text.starts_with(|c: char| c.is_ascii_lowercase()) {
+        problems.push(LABEL_1035.to_owned());
     }
     problems
 }
@@ -119,8 +135,9 @@ mod tests {
 
     #[test]
     fn each_rule_accepts_and_refuses_what_upstream_does() {
-        let table: [(Rule, &[&str], &[&str]); 5] = [
+        let table: [(Rule, &[&str], &[&str]); 6] = [
             (dns_label_problems, &["a", "1-a"], &["", "A", "a.b", "-a", "a-"]),
+            (dns_1035_label_problems, &["a", "a-1"], &["", "A", "a.b", "1-a", "a-"]),
             (dns_subdomain_problems, &["a.b", "a-1.b"], &["", "a..b", ".a", "A", "a_b"]),
             (path_segment_problems, &["system:node", "A b"], &[".", "..", "a/b", "50%"]),
             (qualified_name_problems, &["a", "A_b", "x.io/A"], &["", "/a", "a/", "a/b/c", "X.io/a", "_a"]),

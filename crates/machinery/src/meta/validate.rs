@@ -1,7 +1,7 @@
 //! The rules of `metadata` (`k8s.io/apimachinery/pkg/api/validation/objectmeta.go`).
 
 use super::{
-    dns_label_problems, dns_subdomain_problems, finalizers, is_deleting, label_value_problems, path_segment_problems,
+    dns_1035_label_problems, dns_label_problems, dns_subdomain_problems, finalizers, is_deleting, label_value_problems, path_segment_problems,
     qualified_name_problems,
 };
 use crate::status::FieldError;
@@ -17,6 +17,8 @@ pub enum NameRule {
     DnsSubdomain,
     /// An RFC 1123 label (namespaces).
     DnsLabel,
+    /// An RFC 1035 label, which begins with a letter (services).
+    Dns1035Label,
     /// Whatever fits a path's segment (RBAC).
     PathSegment,
 }
@@ -26,6 +28,7 @@ impl NameRule {
         match self {
             Self::DnsSubdomain => dns_subdomain_problems(name),
             Self::DnsLabel => dns_label_problems(name),
+            Self::Dns1035Label => dns_1035_label_problems(name),
             Self::PathSegment => path_segment_problems(name),
         }
     }
@@ -39,7 +42,7 @@ pub fn validate(object: &Value, old: Option<&Value>, namespaced: bool, rule: Nam
     name(metadata, rule, &mut errors);
     namespace(metadata, namespaced, &mut errors);
     errors.extend(validate_labels(&metadata["labels"], "metadata.labels"));
-    annotations(&metadata["annotations"], &mut errors);
+    errors.extend(validate_annotations(&metadata["annotations"], "metadata.annotations"));
     owners(&metadata["ownerReferences"], &mut errors);
     for (index, finalizer) in finalizers(object).into_iter().enumerate() {
         let field = format!("metadata.finalizers[{index}]");
@@ -100,18 +103,21 @@ pub fn validate_labels(labels: &Value, field: &str) -> Vec<FieldError> {
     errors
 }
 
-fn annotations(annotations: &Value, errors: &mut Vec<FieldError>) {
-    const FIELD: &str = "metadata.annotations";
+/// Checks a map of annotations that stands at `field`.
+#[must_use]
+pub fn validate_annotations(annotations: &Value, field: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
     let mut size = 0;
     for (key, value) in annotations.as_object().into_iter().flatten() {
         size += key.len() + value.as_str().map_or(0, str::len);
         // The key's prefix may be in upper case here, unlike a label's.
         let problems = qualified_name_problems(&key.to_lowercase());
-        errors.extend(problems.iter().map(|p| FieldError::invalid(FIELD, &key.as_str().into(), p)));
+        errors.extend(problems.iter().map(|p| FieldError::invalid(field, &key.as_str().into(), p)));
     }
     if size > ANNOTATIONS_LIMIT {
-        errors.push(FieldError::too_long(FIELD, ANNOTATIONS_LIMIT));
+        errors.push(FieldError::too_long(field, ANNOTATIONS_LIMIT));
     }
+    errors
 }
 
 fn owners(owners: &Value, errors: &mut Vec<FieldError>) {

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// Checks all lists of containers of a pod. `volumes` are the names of its volumes.
-pub(super) fn check_all(spec: &Value, volumes: &BTreeSet<&str>, errors: &mut Vec<FieldError>) {
+pub(super) fn check_all(spec: &Value, at: &str, volumes: &BTreeSet<&str>, errors: &mut Vec<FieldError>) {
     if size(&spec["containers"]) == 0 {
-        errors.push(FieldError::required("spec.containers", ""));
+        errors.push(FieldError::required(format!("{at}.containers"), ""));
     }
     let mut names = BTreeSet::new();
     for list in ["containers", "initContainers", "ephemeralContainers"] {
         for (index, container) in elements(&spec[list]).enumerate() {
-            let field = format!("spec.{list}[{index}]");
+            let field = format!("{at}.{list}[{index}]");
             name(container, &field, &mut names, errors);
             check(container, &field, volumes, errors);
             probe::check_container(container, &field, list == "initContainers", errors);
@@ -85,7 +85,7 @@ fn port_number_or_none(port: &Value, field: &str, errors: &mut Vec<FieldError>) 
 }
 
 /// An IANA service name.
-pub(super) fn port_name_problems(name: &str) -> Vec<String> {
+pub(crate) fn port_name_problems(name: &str) -> Vec<String> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let rules = [
         (name.len() <= 15, "must be no more than 15 characters"),

@@ -13,26 +13,29 @@ mod resources;
 mod update;
 mod volume;
 
+pub(crate) use container::port_name_problems;
+
 use crate::fields::{elements, is_set, one_of, report, size, text};
 use orrery_machinery::{
     meta::{self, NameRule},
     status::FieldError,
 };
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Checks a new pod, or a change when the old one is given.
-pub(super) fn pod(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+pub(crate) fn pod(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = meta::validate(object, old, true, NameRule::DnsSubdomain);
     let spec = &object["spec"];
     match old {
         None => {
-            new_spec(spec, &mut errors);
+            self::spec(spec, "spec", &BTreeSet::new(), &mut errors);
             boundary::check(spec, &mut errors);
         }
         Some(old) => {
             // What was accepted once is not refused later by rules that came since: only what changes is looked at.
             if *spec != old["spec"] {
-                new_spec(spec, &mut errors);
+                self::spec(spec, "spec", &BTreeSet::new(), &mut errors);
                 update::check(spec, &old["spec"], &mut errors);
             }
         }
@@ -40,65 +43,88 @@ pub(super) fn pod(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     errors
 }
 
-fn new_spec(spec: &Value, errors: &mut Vec<FieldError>) {
-    let volumes = volume::check(&spec["volumes"], errors);
-    container::check_all(spec, &volumes, errors);
-    one_of(errors, "spec.restartPolicy", &spec["restartPolicy"], &["Always", "OnFailure", "Never"]);
-    dns(spec, errors);
-    durations(spec, errors);
-    names(spec, errors);
-    errors.extend(meta::validate_labels(&spec["nodeSelector"], "spec.nodeSelector"));
+/// Checks a template of pods that stands at `at`: its labels, annotations and spec.
+pub(crate) fn template(template: &Value, at: &str, errors: &mut Vec<FieldError>) {
+    template_with_claims(template, at, &BTreeSet::new(), errors);
+}
+
+/// Checks a template of pods that get volumes called `claims` besides those that it lists.
+pub(crate) fn template_with_claims(
+    template: &Value,
+    at: &str,
+    claims: &BTreeSet<&str>,
+    errors: &mut Vec<FieldError>,
+) {
+    errors.extend(meta::validate_labels(&template["metadata"]["labels"], &format!("{at}.labels")));
+    errors.extend(meta::validate_annotations(&template["metadata"]["annotations"], &format!("{at}.annotations")));
+    spec(&template["spec"], &format!("{at}.spec"), claims, errors);
+    if size(&template["spec"]["ephemeralContainers"]) > 0 {
+        let why = "ephemeral containers not allowed in pod template";
+        errors.push(FieldError::forbidden(format!("{at}.spec.ephemeralContainers"), why));
+    }
+}
+
+/// Checks a pod's spec that stands at `at`.
+fn spec(spec: &Value, at: &str, claims: &BTreeSet<&str>, errors: &mut Vec<FieldError>) {
+    let mut volumes = volume::check(&spec["volumes"], &format!("{at}.volumes"), errors);
+    volumes.extend(claims);
+    container::check_all(spec, at, &volumes, errors);
+    one_of(errors, &format!("{at}.restartPolicy"), &spec["restartPolicy"], &["Always", "OnFailure", "Never"]);
+    dns(spec, at, errors);
+    durations(spec, at, errors);
+    names(spec, at, errors);
+    errors.extend(meta::validate_labels(&spec["nodeSelector"], &format!("{at}.nodeSelector")));
     for (index, toleration) in elements(&spec["tolerations"]).enumerate() {
-        self::toleration(toleration, &format!("spec.tolerations[{index}]"), errors);
+        self::toleration(toleration, &format!("{at}.tolerations[{index}]"), errors);
     }
     for (index, secret) in elements(&spec["imagePullSecrets"]).enumerate() {
         if text(&secret["name"]).is_empty() {
-            errors.push(FieldError::required(format!("spec.imagePullSecrets[{index}].name"), ""));
+            errors.push(FieldError::required(format!("{at}.imagePullSecrets[{index}].name"), ""));
         }
     }
     for (index, alias) in elements(&spec["hostAliases"]).enumerate() {
         let ip = &alias["ip"];
         if text(ip).parse::<std::net::IpAddr>().is_err() {
             let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-            errors.push(FieldError::invalid(format!("spec.hostAliases[{index}].ip"), ip, why));
+            errors.push(FieldError::invalid(format!("{at}.hostAliases[{index}].ip"), ip, why));
         }
     }
 }
 
-fn dns(spec: &Value, errors: &mut Vec<FieldError>) {
+fn dns(spec: &Value, at: &str, errors: &mut Vec<FieldError>) {
     let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
-    one_of(errors, "spec.dnsPolicy", &spec["dnsPolicy"], &policies);
+    one_of(errors, &format!("{at}.dnsPolicy"), &spec["dnsPolicy"], &policies);
     let config = &spec["dnsConfig"];
     if spec["dnsPolicy"] == "None" {
         if !is_set(config) {
             let why = "must provide `dnsConfig` when `dnsPolicy` is None";
-            errors.push(FieldError::required("spec.dnsConfig", why));
+            errors.push(FieldError::required(format!("{at}.dnsConfig"), why));
         } else if size(&config["nameservers"]) == 0 {
             let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
-            errors.push(FieldError::required("spec.dnsConfig.nameservers", why));
+            errors.push(FieldError::required(format!("{at}.dnsConfig.nameservers"), why));
         }
     }
     for (index, server) in elements(&config["nameservers"]).enumerate() {
         if text(server).parse::<std::net::IpAddr>().is_err() {
             let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-            errors.push(FieldError::invalid(format!("spec.dnsConfig.nameservers[{index}]"), server, why));
+            errors.push(FieldError::invalid(format!("{at}.dnsConfig.nameservers[{index}]"), server, why));
         }
     }
 }
 
-fn durations(spec: &Value, errors: &mut Vec<FieldError>) {
+fn durations(spec: &Value, at: &str, errors: &mut Vec<FieldError>) {
     let grace = &spec["terminationGracePeriodSeconds"];
     if grace.as_i64().is_some_and(|seconds| seconds < 0) {
-        errors.push(FieldError::invalid("spec.terminationGracePeriodSeconds", grace, "must be a non-negative integer"));
+        errors.push(FieldError::invalid(format!("{at}.terminationGracePeriodSeconds"), grace, "must be a non-negative integer"));
     }
     let deadline = &spec["activeDeadlineSeconds"];
     if deadline.as_i64().is_some_and(|seconds| !(1..=i64::from(i32::MAX)).contains(&seconds)) {
         let why = "must be between 1 and 2147483647, inclusive";
-        errors.push(FieldError::invalid("spec.activeDeadlineSeconds", deadline, why));
+        errors.push(FieldError::invalid(format!("{at}.activeDeadlineSeconds"), deadline, why));
     }
 }
 
-fn names(spec: &Value, errors: &mut Vec<FieldError>) {
+fn names(spec: &Value, at: &str, errors: &mut Vec<FieldError>) {
     type Rule = fn(&str) -> Vec<String>;
     let rules: [(&str, Rule); 7] = [
         ("serviceAccountName", meta::dns_subdomain_problems),
@@ -112,7 +138,7 @@ fn names(spec: &Value, errors: &mut Vec<FieldError>) {
     for (field, rule) in rules {
         let name = text(&spec[field]);
         if !name.is_empty() {
-            report(errors, &format!("spec.{field}"), &spec[field], &rule(name));
+            report(errors, &format!("{at}.{field}"), &spec[field], &rule(name));
         }
     }
 }

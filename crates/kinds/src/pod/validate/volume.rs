@@ -6,10 +6,10 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Checks the volumes of a pod; their names.
-pub(super) fn check<'a>(volumes: &'a Value, errors: &mut Vec<FieldError>) -> BTreeSet<&'a str> {
+pub(super) fn check<'a>(volumes: &'a Value, at: &str, errors: &mut Vec<FieldError>) -> BTreeSet<&'a str> {
     let mut names = BTreeSet::new();
     for (index, volume) in elements(volumes).enumerate() {
-        let field = format!("spec.volumes[{index}]");
+        let field = format!("{at}[{index}]");
         match text(&volume["name"]) {
             "" => errors.push(FieldError::required(format!("{field}.name"), "")),
             name => {
