@@ -11,7 +11,10 @@ use crate::{
     registry::Registry,
     subresource::kubelet::Kubelets,
 };
-use orrery_machinery::{descriptor::Storage, meta};
+use orrery_machinery::{
+    descriptor::{ResourceDescriptor, Storage},
+    meta,
+};
 use serde_json::json;
 use std::{
     collections::{HashMap, HashSet},
@@ -72,7 +75,7 @@ impl ApiServer {
             let key = (resource.group.to_string(), resource.plural.to_string());
             own_reviews.push(key);
         }
-        let resources = config.resources.into_iter().map(custom::with_schema_rules).collect();
+        let resources = config.resources.into_iter().map(with_shape).map(custom::with_schema_rules).collect();
         let registry = Registry::new(resources, Arc::clone(&config.store), admission::Chain::new(config.admission));
         if config.bootstrap {
             create_bootstrap(&registry).await?;
@@ -133,6 +136,14 @@ impl ApiServer {
     pub fn in_process(self: &Arc<Self>, user: User) -> InProcess {
         InProcess::new(Arc::clone(self), user)
     }
+}
+
+/// The resource, with what is known of how objects of its kind merge.
+fn with_shape(mut resource: ResourceDescriptor) -> ResourceDescriptor {
+    if let Some(shape) = orrery_shapes::of(&resource.group, &resource.version, &resource.kind) {
+        resource.shape = shape;
+    }
+    resource
 }
 
 async fn create_bootstrap(registry: &Registry) -> Result<(), ConfigError> {

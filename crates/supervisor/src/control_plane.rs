@@ -221,6 +221,7 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
     let store = Arc::new(store);
     let mut api = ApiConfig::new(orrery_kinds::resources(), Arc::clone(&store) as _);
     api.bootstrap = true;
+    api.admission = orrery_admission::plugins();
     api.kubelet = Some(KubeletAccess {
         credentials: authorities.issue_kubelet_client()?,
         server_ca_pem: authorities.kubelet_serving_ca_pem().to_owned(),

@@ -84,7 +84,7 @@ fn descriptor(definition: &Value, version: &Value, storage: &Value) -> Result<Re
         counts_generation: true,
         unconditional_update: false,
         create_on_update: false,
-        merge_keys: None,
+        strategic_patches: false,
         shape: shape(version),
         rules: Arc::new(rules),
     })

@@ -1,8 +1,8 @@
 //! The rules of `metadata` (`k8s.io/apimachinery/pkg/api/validation/objectmeta.go`).
 
 use super::{
-    dns_1035_label_problems, dns_label_problems, dns_subdomain_problems, finalizers, is_deleting, label_value_problems, path_segment_problems,
-    qualified_name_problems,
+    dns_1035_label_problems, dns_label_problems, dns_subdomain_problems, finalizers, is_deleting, label_value_problems,
+    path_segment_problems, qualified_name_problems,
 };
 use crate::status::FieldError;
 use serde_json::Value;
