@@ -51,10 +51,7 @@ enum Next {
 }
 
 /// Reads until there is something to send.
-async fn next(
-    mut source: BodyDataStream<ResponseBody>,
-    mut encoder: GzEncoder<Vec<u8>>,
-) -> Result<Next, BoxError> {
+async fn next(mut source: BodyDataStream<ResponseBody>, mut encoder: GzEncoder<Vec<u8>>) -> Result<Next, BoxError> {
     use futures::StreamExt;
     while let Some(chunk) = source.next().await {
         encoder.write_all(&chunk?)?;

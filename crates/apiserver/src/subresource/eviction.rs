@@ -58,7 +58,8 @@ pub(super) async fn evict(
         let prepare = |pod: &mut Value| set_disrupted(pod, &object::now_text());
         let deletion = Deletion { options: &options, seen: Some(meta::resource_version(&pod)), prepare: &prepare };
         if server.registry.delete_once(&context, &deletion, &review).await?.is_some() {
-            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+            let status =
+                json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
             return Ok(respond::json(201, &status));
         }
     }
@@ -102,7 +103,10 @@ fn charge(mut budget: Value, pod: &Value, now: &str) -> Result<Option<Value>, Ap
         return Err(ApiError::forbidden(target, "pdb disruptions allowed is negative"));
     }
     if status["disruptedPods"].as_object().is_some_and(|pods| pods.len() > MOST_DISRUPTED) {
-        return Err(ApiError::forbidden(target, "DisruptedPods map too big - too many evictions not confirmed by PDB controller"));
+        return Err(ApiError::forbidden(
+            target,
+            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+        ));
     }
     if allowed == 0 {
         let why = format!("The disruption budget {name} needs {desired} healthy pods and has {healthy} currently");
@@ -154,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_budget_is_charged_until_it_is_used_up() {
-        let status = json!({"observedGeneration": 1, "disruptionsAllowed": 1, "currentHealthy": 3, "desiredHealthy": 2});
+        let status =
+            json!({"observedGeneration": 1, "disruptionsAllowed": 1, "currentHealthy": 3, "desiredHealthy": 2});
         let charged = charge(budget(&status), &pod("True"), "now").unwrap().unwrap();
         assert_eq!(charged["status"]["disruptionsAllowed"], 0);
         assert_eq!(charged["status"]["disruptedPods"], json!({"p": "now"}));
