@@ -68,7 +68,7 @@ impl Registry {
         admission::delete(context)?;
         let mut review = Review::default();
         self.admission.check(context, &self.reader, Some(&old), None, &mut review).await?;
-        let warnings = review.warnings;
+        let warnings = std::mem::take(&mut review.warnings);
         let mut new = terminating(context, &old, options, object::now_seconds());
         let removed = is_finished(&new);
         if !removed && new == old {
@@ -82,6 +82,9 @@ impl Registry {
         let op = if removed { Op::Delete { key: key.clone() } } else { context.put(key.clone(), &new)? };
         let mut txn = Txn { compare: vec![Compare::ModRevision(key, entry.mod_revision)], ops: vec![op] };
         self.write_also(with, &mut txn)?;
+        if removed {
+            self.write_also(&review, &mut txn)?;
+        }
         let outcome = self.store.txn(txn).await.map_err(store_error)?;
         let TxnOutcome::Committed(revision) = outcome else { return Ok(None) };
         Ok(Some(Written { object: envelope::with_version(new, revision), warnings, removed }))

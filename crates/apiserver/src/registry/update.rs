@@ -124,10 +124,27 @@ impl Registry {
 impl Registry {
     /// Adds what the review wants written along with the object to its transaction.
     pub(super) fn write_also(&self, review: &Review, txn: &mut Txn) -> Result<(), ApiError> {
-        for object in &review.also {
-            let (key, op) = self.table().rewrite(object)?;
+        let table = self.table();
+        let seen = |object: &Value, key: String| {
             let version = meta::resource_version(object).parse().unwrap_or_default();
-            txn.compare.push(Compare::ModRevision(key, Revision(version)));
+            Compare::ModRevision(key, Revision(version))
+        };
+        for object in &review.also {
+            let (key, op) = table.put(object)?;
+            txn.compare.push(seen(object, key));
+            txn.ops.push(op);
+        }
+        for object in &review.remove {
+            let (key, _) = table.put(object)?;
+            txn.compare.push(seen(object, key.clone()));
+            txn.ops.push(Op::Delete { key });
+        }
+        for object in &review.create {
+            let mut object = object.clone();
+            object::set_meta(&mut object, "uid", Some(uuid::Uuid::new_v4().to_string().into()));
+            object::set_meta(&mut object, "creationTimestamp", Some(object::now_text().into()));
+            let (key, op) = table.put(&object)?;
+            txn.compare.push(Compare::Absent(key));
             txn.ops.push(op);
         }
         Ok(())
