@@ -16,17 +16,24 @@ mod columns;
 mod config;
 mod core;
 mod difference;
+mod disruption_budget;
+mod endpoint_slice;
 mod event;
 mod fields;
+mod flow_control;
 mod lease;
 mod namespace;
+mod networking;
 mod node;
 mod pod;
+mod priority_class;
 mod quantity;
 mod rbac;
 mod reviews;
 mod rules;
+mod runtime_class;
 mod service_account;
+mod storage;
 #[cfg(test)]
 mod testing;
 
@@ -50,6 +57,11 @@ fn fixed() -> Vec<FixedResource> {
     all.extend(core::descriptors());
     all.extend(apps::descriptors());
     all.extend(batch::descriptors());
+    all.extend([endpoint_slice::descriptor(), disruption_budget::descriptor()]);
+    all.extend([priority_class::descriptor(), runtime_class::descriptor()]);
+    all.extend(storage::descriptors());
+    all.extend(networking::descriptors());
+    all.extend(flow_control::descriptors());
     all.extend(rbac::descriptors());
     all.extend(reviews::descriptors());
     all

@@ -74,9 +74,7 @@ fn spec(spec: &Value, at: &str, claims: &BTreeSet<&str>, errors: &mut Vec<FieldE
     durations(spec, at, errors);
     names(spec, at, errors);
     errors.extend(meta::validate_labels(&spec["nodeSelector"], &format!("{at}.nodeSelector")));
-    for (index, toleration) in elements(&spec["tolerations"]).enumerate() {
-        self::toleration(toleration, &format!("{at}.tolerations[{index}]"), errors);
-    }
+    tolerations(&spec["tolerations"], &format!("{at}.tolerations"), errors);
     for (index, secret) in elements(&spec["imagePullSecrets"]).enumerate() {
         if text(&secret["name"]).is_empty() {
             errors.push(FieldError::required(format!("{at}.imagePullSecrets[{index}].name"), ""));
@@ -140,6 +138,13 @@ fn names(spec: &Value, at: &str, errors: &mut Vec<FieldError>) {
         if !name.is_empty() {
             report(errors, &format!("{at}.{field}"), &spec[field], &rule(name));
         }
+    }
+}
+
+/// Checks a list of tolerations that stands at `field`.
+pub(crate) fn tolerations(tolerations: &Value, field: &str, errors: &mut Vec<FieldError>) {
+    for (index, toleration) in elements(tolerations).enumerate() {
+        self::toleration(toleration, &format!("{field}[{index}]"), errors);
     }
 }
 
