@@ -8,7 +8,7 @@ use super::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use orrery_api::k8s::api::certificates::v1::CertificateSigningRequest;
 use orrery_machinery::{
-    descriptor::{Column, Does, FixedResource, MergeKey, SelectableField, Subresource, Text},
+    descriptor::{Column, FixedResource, MergeKey, PartOf, SelectableField, Subresource, Text},
     meta::{self, NameRule},
     status::FieldError,
     table,
@@ -39,15 +39,10 @@ const MERGE_KEYS: &[MergeKey] = merge_keys![];
 
 const SELECTABLE: &[SelectableField] = &[selectable!("spec.signerName", ["spec"]["signerName"])];
 
-const fn part(name: &'static str, does: fn(&Value, Value) -> Value) -> Subresource {
-    Subresource {
-        name: Text::Borrowed(name),
-        kind: Text::Borrowed("CertificateSigningRequest"),
-        kind_group: Text::Borrowed("certificates.k8s.io"),
-        kind_version: Text::Borrowed("v1"),
-        verbs: &["get", "patch", "update"],
-        does: Does::Part(does),
-    }
+const fn part(name: &'static str, does: PartOf) -> Subresource {
+    let [group, version, kind] =
+        [Text::Borrowed("certificates.k8s.io"), Text::Borrowed("v1"), Text::Borrowed("CertificateSigningRequest")];
+    Subresource::part(name, does, group, version, kind)
 }
 
 /// Who approves writes the decision, who signs the certificate and how that failed.

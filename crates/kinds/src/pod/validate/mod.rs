@@ -43,6 +43,25 @@ pub(crate) fn pod(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     errors
 }
 
+/// Checks a change that was made through a sub-resource.
+pub(super) fn part(part: &str, object: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = meta::validate(object, Some(old), true, NameRule::DnsSubdomain);
+    match part {
+        "ephemeralcontainers" => {
+            spec(&object["spec"], "spec", &BTreeSet::new(), &mut errors);
+            boundary::check(&object["spec"], &mut errors);
+            super::parts::check_ephemeral_containers(object, old, &mut errors);
+        }
+        "resize" => {
+            spec(&object["spec"], "spec", &BTreeSet::new(), &mut errors);
+            super::parts::check_resize(object, old, &mut errors);
+        }
+        "status" => {}
+        _ => return pod(object, Some(old)),
+    }
+    errors
+}
+
 /// Checks a template of pods that stands at `at`: its labels, annotations and spec.
 pub(crate) fn template(template: &Value, at: &str, errors: &mut Vec<FieldError>) {
     template_with_claims(template, at, &BTreeSet::new(), errors);
