@@ -73,13 +73,8 @@ fn main() {
     let start = Instant::now();
     let shape: Shape = orrery_shapes::of("", "v1", "Pod").expect("pods are in the table");
     println!("reading the table: {:?}", start.elapsed());
-    let resource = Resource {
-        api_version: "v1",
-        kind: "Pod",
-        shape: &shape,
-        ignored: &Ignored::Nothing,
-        versions: &OneVersion,
-    };
+    let resource =
+        Resource { api_version: "v1", kind: "Pod", shape: &shape, ignored: &Ignored::Nothing, versions: &OneVersion };
     let created = tracked(None, &pod(), resource, "kubectl-create");
     let mut with_status = created.clone();
     with_status["status"] = json!({

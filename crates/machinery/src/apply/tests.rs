@@ -556,6 +556,22 @@ proptest! {
     }
 
     #[test]
+    fn the_short_way_leads_where_the_long_way_does(
+        first in any_spec(), second in any_spec(), third in any_spec(), after in any_spec(), manager in "[abc]"
+    ) {
+        let live = applied_by("a", None, &first, false).unwrap();
+        let live = applied_by("b", Some(&live), &second, true).unwrap();
+        let live = updated_by("c", &live, |object| object["spec"] = third);
+        let mut object = live.clone();
+        object["spec"] = after;
+        let source = entries::take_entries(&mut object).unwrap_or_default();
+        let writer = Writer { manager: &manager, subresource: "", now: T2 };
+        let update = Update { live: Some(&live), resource: resource(), writer };
+        let ways = [true, false].map(|keep| tracking::by_entries(&update, &object, source.clone().into(), keep));
+        prop_assert_eq!(&ways[0], &ways[1]);
+    }
+
+    #[test]
     fn nothing_makes_apply_or_tracking_panic(live in any_json(), config in any_json(), manager in "[ab]?") {
         let writer = Writer { manager: &manager, subresource: "", now: T1 };
         let mut typed = config.clone();
