@@ -1,5 +1,7 @@
 //! The rules of ownership as upstream documents and tests them, and what must hold of any objects.
 
+mod scenarios;
+
 use super::*;
 use crate::shape::schema::custom_resource;
 use proptest::prelude::*;
@@ -140,7 +142,7 @@ fn what_is_no_longer_applied_goes_unless_somebody_else_owns_it() {
     let live = applied_by("other", Some(&live), &json!({"labels": {"a": "1"}, "ports": [{"port": 3}]}), false).unwrap();
     let live = updated_by("third", &live, |object| object["spec"]["ports"][0]["name"] = "n".into());
     let object = applied_by("me", Some(&live), &json!({"text": "t"}), false).unwrap();
-    // Port 1 stays for the name that the third one owns, its other fields go; struct and port 2 go with all.
+    // Port 1 goes with the name that the third one gave it: an element belongs to who applied it.
     let expected = json!({"text": "t", "labels": {"a": "1"}, "ports": [{"port": 3}]});
     assert_eq!(object["spec"], expected);
     assert_eq!(
