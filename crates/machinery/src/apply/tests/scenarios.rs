@@ -95,16 +95,7 @@ fn check(table: Vec<(&str, Vec<Step>, Value, &[&str])>) {
 }
 
 #[test]
-fn elements_that_stand_more_than_once_are_owned_together() {
-    let list = |items: Value| json!({"list": items});
-    let two = || json!([{"name": "a", "value1": 1}, {"name": "a", "value1": 2}, {"name": "b", "value1": 3}]);
-    let b = r#".spec.list[name="b"] .spec.list[name="b"].name .spec.list[name="b"].value1"#;
-    let all = format!(r#"one Update: .spec.list .spec.list[name="a"] {b}"#);
-    let rest = format!("one Update: .spec.list {b}");
-    let (a_only, forced) = (
-        r#"two Update: .spec.list[name="a"]"#,
-        r#"two Apply: .spec.list[name="a"] .spec.list[name="a"].name .spec.list[name="a"].value1"#,
-    );
+fn scalars_that_stand_more_than_once_are_owned_together() {
     check(vec![
         (
             "set: once",
@@ -140,6 +131,21 @@ fn elements_that_stand_more_than_once_are_owned_together() {
             json!({"set": [1, 1, 3, 5]}),
             &["two Apply: .spec.set[=5]", "one Update: .spec.set .spec.set[=1] .spec.set[=3]"],
         ),
+    ]);
+}
+
+#[test]
+fn elements_that_stand_more_than_once_are_owned_together() {
+    let list = |items: Value| json!({"list": items});
+    let two = || json!([{"name": "a", "value1": 1}, {"name": "a", "value1": 2}, {"name": "b", "value1": 3}]);
+    let b = r#".spec.list[name="b"] .spec.list[name="b"].name .spec.list[name="b"].value1"#;
+    let all = format!(r#"one Update: .spec.list .spec.list[name="a"] {b}"#);
+    let rest = format!("one Update: .spec.list {b}");
+    let (a_only, forced) = (
+        r#"two Update: .spec.list[name="a"]"#,
+        r#"two Apply: .spec.list[name="a"] .spec.list[name="a"].name .spec.list[name="a"].value1"#,
+    );
+    check(vec![
         ("list: once", vec![U("one", list(two()))], list(two()), &[&all]),
         (
             "list: a change of one of two is a change of both",
