@@ -73,7 +73,7 @@ fn remember_stored_version(object: &mut Value) {
 }
 
 fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    let mut errors = meta::validate(object, old, false, NameRule::DnsSubdomain);
+    let mut errors = meta::validate_extension(object, old, false, NameRule::DnsSubdomain);
     let spec = &object["spec"];
     let (group, names) = (text(&spec["group"]), &spec["names"]);
     if meta::name(object) != format!("{}.{group}", text(&names["plural"])) {
@@ -234,7 +234,7 @@ fn validate_part(part: &str, object: &Value, old: &Value) -> Vec<FieldError> {
     if part != "status" {
         return validate(object, Some(old));
     }
-    let mut errors = meta::validate(object, Some(old), false, NameRule::DnsSubdomain);
+    let mut errors = meta::validate_extension(object, Some(old), false, NameRule::DnsSubdomain);
     let stored = &object["status"]["storedVersions"];
     if size(stored) == 0 {
         let why = "must have at least one stored version";
