@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 
 /// Whether `text` has the format `name`; nothing when there is no such format, which then is not checked. Dashes in the
 /// name don't count.
-pub(crate) fn is_valid(name: &str, text: &str) -> Option<bool> {
+#[must_use]
+pub fn is_valid(name: &str, text: &str) -> Option<bool> {
     let name = name.replace('-', "");
     let valid = match name.as_str() {
         "bsonobjectid" => text.len() == 24 && is_hex(text),
@@ -180,7 +181,8 @@ fn is_date_time(text: &str) -> bool {
 }
 
 /// As Go's `time.ParseDuration`, in nanoseconds.
-pub(crate) fn go_duration(text: &str) -> Option<i64> {
+#[must_use]
+pub fn go_duration(text: &str) -> Option<i64> {
     let (negative, mut rest) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
         b'+' => (false, &text[1..]),

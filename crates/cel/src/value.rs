@@ -15,6 +15,8 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
+mod parts;
+
 /// A value; `'a` is the objects it may be part of.
 #[derive(Debug, Clone)]
 pub enum Val<'a> {
@@ -193,7 +195,7 @@ impl<'a> Val<'a> {
                 Self::Bytes(decoded.map_err(|_| EvalError::new("invalid data, expected base64"))?.into())
             }
             (Kind::Duration, Value::String(text)) => {
-                let nanos = crate::validate::go_duration(text);
+                let nanos = crate::format::go_duration(text);
                 Self::Duration(nanos.ok_or_else(|| EvalError::new(format!("Invalid duration {text}")))?)
             }
             (Kind::Timestamp, Value::String(text)) => Self::Timestamp(timestamp_of(text)?),
@@ -265,7 +267,9 @@ impl<'a> Val<'a> {
         }
     }
 
-    pub(crate) fn as_text(&self) -> Option<&str> {
+    /// The text, if it is one.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
             _ => None,
@@ -301,99 +305,6 @@ fn json_val<'a>(value: &'a Value, decl: Option<&'a Decl>) -> Result<Val<'a>, Eva
         Some(decl) => Val::declared(value, decl),
         None => Ok(Val::dynamic(value)),
     }
-}
-
-impl<'a> List<'a> {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Json(values, _) => values.len(),
-            Self::Made(values) => values.len(),
-        }
-    }
-
-    pub(crate) fn get(&self, index: usize) -> Option<Result<Val<'a>, EvalError>> {
-        match self {
-            Self::Json(values, decl) => values.get(index).map(|value| json_val(value, decl.map(|(items, _)| items))),
-            Self::Made(values) => values.get(index).cloned().map(Ok),
-        }
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Result<Val<'a>, EvalError>> + '_ {
-        (0..self.len()).filter_map(|index| self.get(index))
-    }
-
-    pub(crate) fn to_vec(&self) -> Result<Vec<Val<'a>>, EvalError> {
-        self.iter().collect()
-    }
-
-    pub(crate) fn kind(&self) -> &'a ListKind {
-        match self {
-            Self::Json(_, Some((_, kind))) => kind,
-            Self::Json(_, None) | Self::Made(_) => &ListKind::Atomic,
-        }
-    }
-}
-
-impl<'a> MapVal<'a> {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Json(map, _) => map.len(),
-            Self::Made(map) => map.len(),
-        }
-    }
-
-    pub(crate) fn get(&self, key: &Key) -> Option<Result<Val<'a>, EvalError>> {
-        match (self, key) {
-            (Self::Json(map, decl), Key::String(key)) => map.get(&**key).map(|value| json_val(value, *decl)),
-            (Self::Json(..), Key::Bool(_) | Key::Int(_)) => None,
-            (Self::Made(map), key) => map.get(key).cloned().map(Ok),
-        }
-    }
-
-    pub(crate) fn get_text(&self, key: &str) -> Option<Result<Val<'a>, EvalError>> {
-        match self {
-            Self::Json(map, decl) => map.get(key).map(|value| json_val(value, *decl)),
-            Self::Made(map) => map.get(&Key::String(key.into())).cloned().map(Ok),
-        }
-    }
-
-    pub(crate) fn keys(&self) -> Vec<Key> {
-        match self {
-            Self::Json(map, _) => map.keys().map(|key| Key::String(key.as_str().into())).collect(),
-            Self::Made(map) => map.keys().cloned().collect(),
-        }
-    }
-}
-
-impl Key {
-    pub(crate) fn to_val<'a>(&self) -> Val<'a> {
-        match self {
-            Self::Bool(flag) => Val::Bool(*flag),
-            Self::Int(value) => match i64::try_from(*value) {
-                Ok(value) => Val::Int(value),
-                Err(_) => Val::Uint(u64::try_from(*value).unwrap_or(u64::MAX)),
-            },
-            Self::String(text) => Val::String(Text::Shared(text.clone())),
-        }
-    }
-}
-
-impl<'a> Object<'a> {
-    /// The value of a field, by the name that expressions write; nothing when it is not set, an error when there is none.
-    pub(crate) fn get(&self, name: &str) -> Result<Option<Val<'a>>, EvalError> {
-        match self {
-            Self::Json(map, decl) => {
-                let Kind::Object(fields) = &decl.kind else { return Err(no_such_field(name)) };
-                let field = fields.get(name).ok_or_else(|| no_such_field(name))?;
-                map.get(&field.name).map(|value| Val::declared(value, &field.decl)).transpose()
-            }
-            Self::Made(_, fields) => Ok(fields.get(name).cloned()),
-        }
-    }
-}
-
-fn no_such_field(name: &str) -> EvalError {
-    EvalError::new(format!("no such field '{name}'"))
 }
 
 impl Opaque<'_> {

@@ -4,7 +4,7 @@ use super::super::ast::Call;
 use super::super::error::EvalError;
 use super::super::function::{Meter, tenth};
 use super::super::value::{Opaque, Val};
-use crate::validate::is_valid_format;
+use crate::format::is_valid;
 use orrery_machinery::meta;
 
 type Ran<'a> = Result<Val<'a>, EvalError>;
@@ -85,7 +85,7 @@ pub(super) fn validate<'a>(meter: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran
         Rule::SubdomainPrefix => meta::dns_subdomain_problems(&prefix()),
         Rule::Label1035Prefix => label_1035(&prefix()),
         Rule::LabelValue => meta::label_value_problems(text),
-        Rule::Schema(name, _) if is_valid_format(name, text) == Some(true) => Vec::new(),
+        Rule::Schema(name, _) if is_valid(name, text) == Some(true) => Vec::new(),
         Rule::Schema(_, problem) => vec![problem.to_owned()],
     };
     if problems.is_empty() {

@@ -5,7 +5,7 @@ use super::error::EvalError;
 use super::function::{Cost, Function, Meter, T, global, member};
 use super::lib_core::function;
 use super::value::Val;
-use crate::validate::go_duration;
+use crate::format::go_duration;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp, Zoned};
 

@@ -2,7 +2,8 @@
 
 /// `%v` of a `float64`, which is also `strconv.FormatFloat(value, 'g', -1, 64)`: the shortest digits that read back as the
 /// same number, with an exponent when that is under -4 or over 5 (a million is `1e+06`).
-pub(crate) fn go_float(value: f64) -> String {
+#[must_use]
+pub fn go_float(value: f64) -> String {
     if value.is_nan() {
         return "NaN".into();
     }

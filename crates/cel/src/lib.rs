@@ -12,9 +12,18 @@
 //!   [`Budget`] is used up; values are read from JSON as they are needed, not copied.
 //! * `function`, `lib_*`: operators and libraries, as tables of overloads with their code.
 //!
+//! * [`format`]: formats of texts, which schemas share; [`pattern`]: Go's regular expressions.
+//!
 //! Why our own: an API server must be able to stop an expression of a user, to say before it runs that it can't be
 //! afforded, and to refuse mistyped ones with cel-go's texts. The public crates interpret without a counter and without
 //! types.
+//! No expression can make this crate panic, recurse without bound, or compute for long. It reads no clock and opens no
+//! socket; only names of time zones are looked up in the system's database.
+//!
+//! What this crate is not: it knows no schema and no request. Those are in `orrery-schema`.
+//!
+//! There are no tasks and no channels. Start reading at [`Environment`] and [`Program`].
+#![forbid(unsafe_code)]
 
 mod ast;
 mod check;
@@ -23,6 +32,7 @@ mod decl;
 mod error;
 mod estimate;
 mod eval;
+pub mod format;
 mod function;
 mod lib_core;
 mod lib_kubernetes;
@@ -30,17 +40,21 @@ mod lib_lists;
 mod lib_net;
 mod lib_strings;
 mod lib_time;
+mod number;
 mod ops;
 mod parse;
+pub mod pattern;
 mod program;
+mod quantity;
 mod token;
 mod types;
 mod value;
 
-pub use decl::Decl;
+pub use decl::{Decl, Field, Kind, LONGEST_TEXT, ListKind, MAX_REQUEST_BYTES, escape};
 pub use error::{CompileError, EvalError};
 pub use eval::{Activation, Budget};
 pub use lib_kubernetes::{Authorizer, Check, Decision};
+pub use number::go_float;
 pub use program::{Environment, Program};
 pub use types::{ObjectType, Type};
 pub use value::Val;

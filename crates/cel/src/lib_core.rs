@@ -3,11 +3,19 @@
 use super::ast::Call;
 use super::error::EvalError;
 use super::function::{Cost, Function, Meter, T, global, member};
-use super::lib_time;
 use super::ops;
 use super::value::{Key, Val};
 use crate::number::go_float;
 use std::cmp::Ordering;
+
+mod arithmetic;
+mod convert;
+mod optional;
+
+use arithmetic::{add, divide, modulo, multiply, negate, subtract};
+pub(super) use convert::as_string;
+use convert::{to_bool, to_bytes, to_double, to_int, to_string, to_uint};
+use optional::{has_value, optional_none, optional_of, optional_of_non_zero, or, or_value, value};
 
 const A_LIST: T = T::List(&T::A);
 const AB_MAP: T = T::Map(&T::A, &T::B);
@@ -247,69 +255,6 @@ fn not<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
     }
 }
 
-fn negate<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    match &args[0] {
-        Val::Int(value) => value.checked_neg().map(Val::Int).ok_or_else(EvalError::overflow),
-        Val::Double(value) => Ok(Val::Double(-value)),
-        _ => Err(EvalError::no_such_overload()),
-    }
-}
-
-fn add<'a>(meter: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    match (&args[0], &args[1]) {
-        (Val::Int(a), Val::Int(b)) => a.checked_add(*b).map(Val::Int).ok_or_else(EvalError::overflow),
-        (Val::Uint(a), Val::Uint(b)) => {
-            a.checked_add(*b).map(Val::Uint).ok_or_else(|| EvalError::new("unsigned integer overflow"))
-        }
-        (Val::Double(a), Val::Double(b)) => Ok(Val::Double(a + b)),
-        (Val::String(a), Val::String(b)) => Ok(Val::text(format!("{}{}", &**a, &**b))),
-        (Val::Bytes(a), Val::Bytes(b)) => Ok(Val::Bytes([&**a, &**b].concat().into())),
-        (Val::List(a), Val::List(b)) => super::lib_lists::join(meter, a, b),
-        (a, b) => lib_time::add(a, b),
-    }
-}
-
-fn subtract<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    match (&args[0], &args[1]) {
-        (Val::Int(a), Val::Int(b)) => a.checked_sub(*b).map(Val::Int).ok_or_else(EvalError::overflow),
-        (Val::Uint(a), Val::Uint(b)) => {
-            a.checked_sub(*b).map(Val::Uint).ok_or_else(|| EvalError::new("unsigned integer overflow"))
-        }
-        (Val::Double(a), Val::Double(b)) => Ok(Val::Double(a - b)),
-        (a, b) => lib_time::subtract(a, b),
-    }
-}
-
-fn multiply<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    match (&args[0], &args[1]) {
-        (Val::Int(a), Val::Int(b)) => a.checked_mul(*b).map(Val::Int).ok_or_else(EvalError::overflow),
-        (Val::Uint(a), Val::Uint(b)) => {
-            a.checked_mul(*b).map(Val::Uint).ok_or_else(|| EvalError::new("unsigned integer overflow"))
-        }
-        (Val::Double(a), Val::Double(b)) => Ok(Val::Double(a * b)),
-        _ => Err(EvalError::no_such_overload()),
-    }
-}
-
-fn divide<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    match (&args[0], &args[1]) {
-        (Val::Int(_), Val::Int(0)) | (Val::Uint(_), Val::Uint(0)) => Err(EvalError::new("division by zero")),
-        (Val::Int(a), Val::Int(b)) => a.checked_div(*b).map(Val::Int).ok_or_else(EvalError::overflow),
-        (Val::Uint(a), Val::Uint(b)) => Ok(Val::Uint(a / b)),
-        (Val::Double(a), Val::Double(b)) => Ok(Val::Double(a / b)),
-        _ => Err(EvalError::no_such_overload()),
-    }
-}
-
-fn modulo<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    match (&args[0], &args[1]) {
-        (Val::Int(_), Val::Int(0)) | (Val::Uint(_), Val::Uint(0)) => Err(EvalError::new("modulus by zero")),
-        (Val::Int(a), Val::Int(b)) => a.checked_rem(*b).map(Val::Int).ok_or_else(EvalError::overflow),
-        (Val::Uint(a), Val::Uint(b)) => Ok(Val::Uint(a % b)),
-        _ => Err(EvalError::no_such_overload()),
-    }
-}
-
 fn within<'a>(meter: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
     match &args[1] {
         Val::List(list) => {
@@ -407,140 +352,4 @@ fn type_of<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
 
 fn same<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
     Ok(args[0].clone())
-}
-
-fn conversion(what: &str) -> impl Fn() -> EvalError + '_ {
-    move || EvalError::new(format!("type conversion error from 'string' to '{what}'"))
-}
-
-fn to_int<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    match &args[0] {
-        Val::Int(value) => Ok(Val::Int(*value)),
-        Val::Uint(value) => i64::try_from(*value).map(Val::Int).map_err(|_| EvalError::overflow()),
-        Val::Double(value) if value.abs() < 9.223_372_036_854_775e18 => Ok(Val::Int(*value as i64)),
-        Val::Double(_) => Err(EvalError::overflow()),
-        Val::String(text) => text.parse().map(Val::Int).map_err(|_| conversion("int")()),
-        Val::Timestamp(time) => Ok(Val::Int(time.as_second())),
-        Val::Duration(nanos) => Ok(Val::Int(*nanos)),
-        _ => Err(EvalError::no_such_overload()),
-    }
-}
-
-fn to_uint<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    let overflow = || EvalError::new("unsigned integer overflow");
-    match &args[0] {
-        Val::Uint(value) => Ok(Val::Uint(*value)),
-        Val::Int(value) => u64::try_from(*value).map(Val::Uint).map_err(|_| overflow()),
-        Val::Double(value) if *value >= 0.0 && *value < 1.844_674_407_370_955e19 => Ok(Val::Uint(*value as u64)),
-        Val::Double(_) => Err(overflow()),
-        Val::String(text) => text.parse().map(Val::Uint).map_err(|_| conversion("uint")()),
-        _ => Err(EvalError::no_such_overload()),
-    }
-}
-
-fn to_double<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    match &args[0] {
-        Val::Double(value) => Ok(Val::Double(*value)),
-        Val::Int(value) => Ok(Val::Double(*value as f64)),
-        Val::Uint(value) => Ok(Val::Double(*value as f64)),
-        Val::String(text) => text.parse().map(Val::Double).map_err(|_| conversion("double")()),
-        _ => Err(EvalError::no_such_overload()),
-    }
-}
-
-fn to_bool<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    match &args[0] {
-        Val::Bool(value) => Ok(Val::Bool(*value)),
-        Val::String(text) => match &**text {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Val::Bool(true)),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Val::Bool(false)),
-            _ => Err(conversion("bool")()),
-        },
-        _ => Err(EvalError::no_such_overload()),
-    }
-}
-
-fn to_bytes<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    match &args[0] {
-        Val::Bytes(bytes) => Ok(Val::Bytes(bytes.clone())),
-        Val::String(text) => Ok(Val::Bytes(text.as_bytes().into())),
-        _ => Err(EvalError::no_such_overload()),
-    }
-}
-
-fn to_string<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    if let Val::String(text) = &args[0] {
-        return Ok(Val::String(text.clone()));
-    }
-    as_string(&args[0]).map(Val::text)
-}
-
-/// What `string(value)` gives.
-pub(super) fn as_string(value: &Val<'_>) -> Result<String, EvalError> {
-    Ok(match value {
-        Val::String(text) => text.to_string(),
-        Val::Bool(flag) => flag.to_string(),
-        Val::Int(value) => value.to_string(),
-        Val::Uint(value) => value.to_string(),
-        Val::Double(value) => go_float(*value),
-        Val::Bytes(bytes) => {
-            let text = String::from_utf8(bytes.to_vec());
-            text.map_err(|_| EvalError::new("invalid UTF-8 in bytes, cannot convert to string"))?
-        }
-        Val::Timestamp(time) => lib_time::timestamp_text(*time),
-        Val::Duration(nanos) => lib_time::duration_text(*nanos),
-        Val::Opaque(super::value::Opaque::Ip(ip)) => ip.to_string(),
-        Val::Opaque(super::value::Opaque::Cidr(cidr)) => cidr.to_string(),
-        Val::Null | Val::List(_) | Val::Map(_) | Val::Object(_) | Val::Optional(_) | Val::Type(_) | Val::Opaque(_) => {
-            return Err(EvalError::no_such_overload());
-        }
-    })
-}
-
-fn optional_of<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    Ok(Val::some(args[0].clone()))
-}
-
-fn optional_none<'a>(_: &mut Meter, _: &Call, _: &[Val<'a>]) -> Ran<'a> {
-    Ok(Val::Optional(None))
-}
-
-fn optional_of_non_zero<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    let zero = match &args[0] {
-        Val::Null => true,
-        Val::Bool(flag) => !flag,
-        Val::Int(value) => *value == 0,
-        Val::Uint(value) => *value == 0,
-        Val::Double(value) => *value == 0.0,
-        Val::Duration(nanos) => *nanos == 0,
-        Val::String(_) | Val::Bytes(_) | Val::List(_) | Val::Map(_) => args[0].size() == 0,
-        Val::Optional(inner) => inner.is_none(),
-        Val::Object(super::value::Object::Json(map, _)) => map.is_empty(),
-        Val::Object(super::value::Object::Made(_, fields)) => fields.is_empty(),
-        Val::Timestamp(_) | Val::Type(_) | Val::Opaque(_) => false,
-    };
-    Ok(if zero { Val::Optional(None) } else { Val::some(args[0].clone()) })
-}
-
-fn optional<'r, 'a>(value: &'r Val<'a>) -> Result<Option<&'r Val<'a>>, EvalError> {
-    match value {
-        Val::Optional(inner) => Ok(inner.as_deref()),
-        _ => Err(EvalError::no_such_overload()),
-    }
-}
-
-fn has_value<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    Ok(Val::Bool(optional(&args[0])?.is_some()))
-}
-
-fn value<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    optional(&args[0])?.cloned().ok_or_else(|| EvalError::new("optional.none() dereference"))
-}
-
-fn or<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    Ok(if optional(&args[0])?.is_some() { args[0].clone() } else { args[1].clone() })
-}
-
-fn or_value<'a>(_: &mut Meter, _: &Call, args: &[Val<'a>]) -> Ran<'a> {
-    Ok(optional(&args[0])?.unwrap_or(&args[1]).clone())
 }
