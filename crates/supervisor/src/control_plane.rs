@@ -227,7 +227,8 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
         server_ca_pem: authorities.kubelet_serving_ca_pem().to_owned(),
     });
     let server = ApiServer::new(api).await?;
-    let controllers = tokio::spawn(run_controllers(Arc::clone(&server), config, shutdown.clone()));
+    let root_ca = authorities.server_ca_pem().to_owned();
+    let controllers = tokio::spawn(run_controllers(Arc::clone(&server), config, root_ca, shutdown.clone()));
     let result = server.serve(listener, tls, shutdown.clone()).await;
     shutdown.cancel();
     if let Err(error) = controllers.await {
@@ -238,17 +239,17 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
 }
 
 /// The controllers and the scheduler, over the server's router in this process.
-async fn run_controllers(server: Arc<ApiServer>, config: RunConfig, shutdown: CancellationToken) {
+async fn run_controllers(server: Arc<ApiServer>, config: RunConfig, root_ca: String, shutdown: CancellationToken) {
     let user = User::new("system:kube-controller-manager", ["system:masters"]);
     let client = Client::new(server.in_process(user), "default");
     let workloads = orrery_workloads::Config {
         client,
         placer: Arc::new(ManagerPlacer::new(config.manager_kubeconfig)),
         supervisor: config.supervisor.to_string(),
+        root_ca_pem: Some(root_ca),
+        metrics: orrery_workloads::Metrics::default(),
     };
-    if let Err(error) = orrery_workloads::run(workloads, shutdown).await {
-        tracing::error!(error = &error as &dyn std::error::Error, "the controllers ended");
-    }
+    orrery_workloads::run(workloads, shutdown).await;
 }
 
 async fn wait_for_config(

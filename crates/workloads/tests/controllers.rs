@@ -63,9 +63,11 @@ impl Cluster {
             client: cluster.client.clone(),
             placer: Arc::new(Drs { reachable }),
             supervisor: "supervisor-1".into(),
+            root_ca_pem: Some("root".into()),
+            metrics: orrery_workloads::Metrics::default(),
         };
         let shutdown = cluster.shutdown.clone();
-        let task = tokio::spawn(async move { orrery_workloads::run(config, shutdown).await.unwrap() });
+        let task = tokio::spawn(async move { orrery_workloads::run(config, shutdown).await });
         Self { task, ..cluster }
     }
 

@@ -10,61 +10,64 @@
 mod content;
 mod plan;
 
-use crate::{
-    mirror::Mirror,
-    supervise::{ControllerError, chain},
-};
 use content::Kind;
 use k8s_openapi::{
-    api::core::v1::{Namespace, NamespaceCondition},
+    api::core::v1::{self, NamespaceCondition},
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::Timestamp,
 };
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
-    runtime::watcher,
+};
+use orrery_reconcile::{
+    Cache, Controller, ControllerError, Metrics, ObjectKey, Outcome, Projected, Queue, Reconcile, chain,
+    objects::Namespace,
 };
 use plan::{Observed, Step, plan};
 use serde_json::json;
-use std::{collections::BTreeSet, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// The finalizer that we do the work of.
 const FINALIZER: &str = "kubernetes";
 /// How long after a pass the next one looks for progress.
-const PASS: Duration = Duration::from_secs(1);
+const PASS: Duration = Duration::from_millis(500);
+const WORKERS: usize = 4;
 
-/// Empties terminating namespaces until the watch ends.
-pub(crate) async fn run(client: kube::Client) -> Result<(), ControllerError> {
-    let api = Api::all(client.clone());
-    let mut terminating = Mirror::new("namespaces", api, watcher::Config::default(), is_terminating);
-    loop {
-        let any = !terminating.items().is_empty();
-        tokio::select! {
-            // Cancel-safe: see `Mirror::changed`.
-            changed = terminating.changed() => changed?,
-            // Cancel-safe: a timer.
-            () = tokio::time::sleep(PASS), if any => {}
+/// Empties terminating namespaces.
+pub(crate) struct Namespaces {
+    client: kube::Client,
+    namespaces: Cache<Namespace>,
+}
+
+pub(crate) fn controller(
+    client: kube::Client,
+    namespaces: &Cache<Namespace>,
+    metrics: &Metrics,
+) -> Controller<Namespaces> {
+    let queue = Arc::new(Queue::default());
+    let to = Arc::clone(&queue);
+    namespaces.on_change(move |_, new| {
+        if let Some(namespace) = new.filter(|namespace| is_ours(namespace)) {
+            to.add(namespace.meta.key.clone());
         }
-        if terminating.items().is_empty() {
-            continue;
+    });
+    let reconciler = Arc::new(Namespaces { client, namespaces: namespaces.clone() });
+    Controller { name: "namespace-controller", reconciler, queue, workers: WORKERS, metrics: metrics.clone() }
+}
+
+impl Reconcile for Namespaces {
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Outcome, ControllerError> {
+        if !self.namespaces.get(key).is_some_and(|namespace| is_ours(&namespace)) {
+            return Ok(Outcome::Done);
         }
-        let (kinds, undiscovered) = content::discover(&client).await?;
-        for name in terminating.items().keys() {
-            if let Err(error) = pass(&client, name, &kinds, &undiscovered).await {
-                tracing::warn!(namespace = name, error = chain(&error), "a pass failed; it is done again");
-            }
-        }
+        let (kinds, undiscovered) = content::discover(&self.client).await?;
+        pass(&self.client, &key.name, &kinds, &undiscovered).await
     }
 }
 
-fn is_terminating(namespace: &Namespace) -> Option<()> {
-    let ours = namespace.spec.as_ref().is_some_and(|spec| finalizers(spec.finalizers.as_ref()).contains(FINALIZER));
-    (ours && namespace.metadata.deletion_timestamp.is_some()).then_some(())
-}
-
-fn finalizers(list: Option<&Vec<String>>) -> BTreeSet<&str> {
-    list.into_iter().flatten().map(String::as_str).collect()
+fn is_ours(namespace: &Namespace) -> bool {
+    namespace.meta.deleting.is_some() && namespace.finalizers.iter().any(|finalizer| finalizer == FINALIZER)
 }
 
 /// Reads what is left, plans, applies.
@@ -73,14 +76,12 @@ async fn pass(
     name: &str,
     kinds: &[Kind],
     undiscovered: &[String],
-) -> Result<(), ControllerError> {
-    let api: Api<Namespace> = Api::all(client.clone());
-    let Some(namespace) = api.get_opt(name).await.map_err(ControllerError::api("read a namespace"))? else {
-        return Ok(());
+) -> Result<Outcome, ControllerError> {
+    let api: Api<v1::Namespace> = Api::all(client.clone());
+    let read = api.get_opt(name).await.map_err(ControllerError::api("read a namespace"))?;
+    let Some(namespace) = read.filter(|read| Namespace::project(read.clone()).is_some_and(|n| is_ours(&n))) else {
+        return Ok(Outcome::Done);
     };
-    if is_terminating(&namespace).is_none() {
-        return Ok(());
-    }
     let mut observed = Observed { undiscovered: undiscovered.to_vec(), ..Observed::default() };
     for kind in kinds {
         match content::read(client, name, kind).await {
@@ -98,12 +99,16 @@ async fn pass(
         }
     }
     write_conditions(&api, &namespace, &observed).await?;
-    if matches!(step, Step::Finalize) { finalize(&api, namespace).await } else { Ok(()) }
+    if matches!(step, Step::Finalize) {
+        finalize(&api, namespace).await?;
+        return Ok(Outcome::Done);
+    }
+    Ok(Outcome::After(PASS))
 }
 
 async fn write_conditions(
-    api: &Api<Namespace>,
-    namespace: &Namespace,
+    api: &Api<v1::Namespace>,
+    namespace: &v1::Namespace,
     observed: &Observed,
 ) -> Result<(), ControllerError> {
     let old: &[NamespaceCondition] =
@@ -118,7 +123,7 @@ async fn write_conditions(
     written.map(drop).map_err(ControllerError::api("write a namespace's conditions"))
 }
 
-async fn finalize(api: &Api<Namespace>, mut namespace: Namespace) -> Result<(), ControllerError> {
+async fn finalize(api: &Api<v1::Namespace>, mut namespace: v1::Namespace) -> Result<(), ControllerError> {
     if let Some(list) = namespace.spec.as_mut().and_then(|spec| spec.finalizers.as_mut()) {
         list.retain(|finalizer| finalizer != FINALIZER);
     }

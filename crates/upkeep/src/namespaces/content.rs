@@ -1,11 +1,11 @@
 //! What is in a namespace, found out through the API.
 
-use crate::supervise::{ControllerError, chain};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIResource, APIResourceList};
 use kube::{
     Api,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams},
 };
+use orrery_reconcile::{ControllerError, chain};
 use std::collections::BTreeMap;
 
 /// How many objects are read at once; a namespace with more shows the rest in the next pass.
