@@ -3,6 +3,10 @@
 //! | controller | what it does |
 //! |---|---|
 //! | [`garbage`] | deletes what has lost its owners, in the background, the foreground or orphaning |
+//! | [`endpoints`] | says which pods answer for a service, in Endpoints and EndpointSlices |
+//! | [`disruption`] | says how many pods of a budget may be evicted |
+//! | [`quota`] | counts what is used of quotas |
+//! | [`certificates`] | approves and signs certificate requests, and removes old ones |
 //! | [`accounts`] | gives each namespace its `default` ServiceAccount and the root authority |
 //! | [`namespaces`] | empties and finalizes terminating namespaces, pods first |
 //! | [`nodes`] | marks and taints nodes that fell silent or are unwell, and removes pods by taint or that nobody ends |
@@ -17,9 +21,15 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod certificates;
+mod disruption;
+mod endpoints;
 mod garbage;
 mod namespaces;
 mod nodes;
+mod quota;
+
+pub use certificates::{CertificateSigner, SignError, SignerName, Subject};
 
 use k8s_openapi::api::core::v1;
 use kube::Api;
@@ -27,6 +37,7 @@ use orrery_reconcile::{
     Cache, Metrics, Options, Recorder, Tasks,
     objects::{Namespace, Node, Pod},
 };
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// What the controllers need.
@@ -46,6 +57,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// PEM of the authority that signs the API server, for the config maps `kube-root-ca.crt`; none makes none.
     pub root_ca_pem: Option<String>,
+    /// Who signs certificates; without one requests wait.
+    pub signer: Option<Arc<dyn CertificateSigner>>,
 }
 
 /// Runs all controllers until `shutdown`.
@@ -56,7 +69,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) {
     let controller = namespaces::controller(config.client.clone(), &config.namespaces, &config.metrics);
     tasks.run(controller, async move { namespaces.synced().await });
     nodes::start(&mut tasks, &config);
-    garbage::start(&mut tasks, &config);
+    let kinds = garbage::start(&mut tasks, &config);
+    certificates::start(&mut tasks, &config);
+    disruption::start(&mut tasks, &config, &kinds);
+    quota::start(&mut tasks, &config, &kinds);
+    endpoints::start(&mut tasks, &config);
     tasks.ended().await;
 }
 

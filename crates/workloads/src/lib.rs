@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`scheduler`] | binds pods to nodes: Kubernetes filters, then DRS's word through a [`Placer`] |
 //! | [`deployments`] | moves pods from one template to the next through replica sets |
+//! | [`jobs`] | runs pods until enough have succeeded, and deletes jobs whose time is over |
 //! | [`replicas`] | as many pods of one template as asked for: ReplicaSets and ReplicationControllers |
 //!
 //! [`pods`] is what they have in common. What keeps the cluster in order whatever runs on it (garbage, namespaces, nodes,
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod deployments;
+mod jobs;
 mod mirror;
 mod pods;
 mod project;
@@ -30,6 +32,7 @@ pub use project::{InvalidPod, pod_view};
 pub use scheduler::{Placer, PlacerError};
 
 use deployments::Deployment;
+use jobs::Job;
 use k8s_openapi::api::core::v1;
 use kube::Api;
 use orrery_reconcile::{
@@ -70,6 +73,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) {
     tasks.spawn(supervise("scheduler", shutdown.clone(), move || scheduler::run(setup.clone())));
     let shared = Shared::start(&mut tasks, &config);
     start_replicas(&mut tasks, &config, &shared, &events);
+    start_jobs(&mut tasks, &config, &shared, &events);
     let upkeep = orrery_upkeep::Config {
         client: config.client,
         pods: shared.pods,
@@ -130,5 +134,15 @@ fn start_replicas(tasks: &mut Tasks, config: &Config, shared: &Shared, events: &
     let ready_pods = pods.clone();
     tasks.run(controller, async move {
         tokio::join!(deployments.synced(), sets.synced(), ready_pods.synced());
+    });
+}
+
+fn start_jobs(tasks: &mut Tasks, config: &Config, shared: &Shared, events: &Recorder) {
+    let jobs: Cache<Job> = Cache::new(config.metrics.clone());
+    tasks.follow(&jobs, Api::all(config.client.clone()), Options::default());
+    let pods = shared.pods.clone();
+    let controller = jobs::controller(config.client.clone(), &jobs, &pods, events, &config.metrics);
+    tasks.run(controller, async move {
+        tokio::join!(jobs.synced(), pods.synced());
     });
 }

@@ -63,6 +63,9 @@ impl<T: Projected> Cache<T> {
             match interruption {
                 Interruption::Ended => {}
                 Interruption::TooOld => known = None,
+                Interruption::Failed(kube::Error::Api(status)) if status.code == 404 => {
+                    tracing::debug!(resource = T::PLURAL, "the API does not serve it (yet)");
+                }
                 Interruption::Failed(error) => {
                     let error = chain(&error);
                     tracing::warn!(resource = T::PLURAL, error, ?delay, "the watch failed; it is started again");

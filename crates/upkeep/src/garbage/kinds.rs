@@ -10,7 +10,7 @@ const IGNORED: [(&str, &str); 2] = [("", "events"), ("events.k8s.io", "events")]
 
 /// Where objects of a kind are found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(crate) struct Place {
     pub(super) group: String,
     pub(super) version: String,
     pub(super) plural: String,
@@ -30,7 +30,7 @@ impl Place {
     }
 
     /// The path of the collection that an object lies in.
-    pub(super) fn collection(&self, key: &ObjectKey) -> String {
+    pub(crate) fn collection(&self, key: &ObjectKey) -> String {
         if key.namespace.is_empty() {
             return self.root();
         }
@@ -50,6 +50,11 @@ pub(super) struct Kinds(BTreeMap<GroupKind, Place>);
 impl Kinds {
     pub(super) fn get(&self, kind: &GroupKind) -> Option<&Place> {
         self.0.get(kind)
+    }
+
+    /// The place of a resource.
+    pub(super) fn place_of(&self, group: &str, plural: &str) -> Option<&Place> {
+        self.0.values().find(|place| place.group == group && place.plural == plural)
     }
 
     /// The kinds that are watched.

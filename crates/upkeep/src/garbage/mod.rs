@@ -20,6 +20,8 @@ mod plan;
 
 use crate::Config;
 use graph::Graph;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+pub(crate) use kinds::Place;
 use kinds::Kinds;
 use orrery_reconcile::{Controller, ControllerError, ObjectKey, Outcome, Queue, Reconcile, Recorder, Tasks, Uid};
 use plan::{Step, plan};
@@ -30,12 +32,15 @@ const WORKERS: usize = 16;
 /// How many unknown owners of one object are looked up before it is put back.
 const MAX_LOOKUPS: usize = 32;
 
-/// What the monitors fill and the workers read.
+type Listener = Box<dyn Fn(&str, &ObjectKey) + Send + Sync>;
+
+/// What the monitors fill and the workers read. Others learn from it which kinds there are, and that something changed.
 #[derive(Default)]
 pub(crate) struct Shared {
     graph: Mutex<Graph>,
     kinds: Mutex<Kinds>,
     queue: Arc<Queue>,
+    listeners: Mutex<Vec<Listener>>,
 }
 
 impl Shared {
@@ -45,6 +50,34 @@ impl Shared {
 
     fn kinds(&self) -> MutexGuard<'_, Kinds> {
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has `listener` called with the kind and key of every object that appears, changes or goes. It must be quick.
+    pub(crate) fn on_change(&self, listener: impl Fn(&str, &ObjectKey) + Send + Sync + 'static) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
+    }
+
+    fn tell(&self, kind: &str, key: &ObjectKey) {
+        for listener in self.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            listener(kind, key);
+        }
+    }
+
+    /// Where the resource is served; none when it is not.
+    pub(crate) fn place_of(&self, group: &str, plural: &str) -> Option<Place> {
+        self.kinds().place_of(group, plural).cloned()
+    }
+
+    /// The path of the collection that an owner lies in.
+    ///
+    /// # Errors
+    /// When the API has no such kind.
+    pub(crate) fn collection(&self, owner: &OwnerReference, namespace: &str) -> Result<String, ControllerError> {
+        let kinds = self.kinds();
+        let place = kinds.get(&graph::GroupKind::of(owner));
+        let unknown = || ControllerError::Invalid(format!("the API has no kind {} in {}", owner.kind, owner.api_version));
+        let place = place.ok_or_else(unknown)?;
+        Ok(place.collection(&ObjectKey::new(if place.namespaced { namespace } else { "" }, "")))
     }
 
     /// Has these objects looked at.
@@ -63,12 +96,12 @@ pub(crate) struct Collector {
 }
 
 /// Starts the monitors and, once they have listed everything, the workers.
-pub(crate) fn start(tasks: &mut Tasks, config: &Config) {
+pub(crate) fn start(tasks: &mut Tasks, config: &Config) -> Arc<Shared> {
     let shared: Arc<Shared> = Arc::default();
     let (listed, ready) = tokio::sync::oneshot::channel();
     tasks.spawn_until_shutdown(monitor::run(config.client.clone(), Arc::clone(&shared), listed));
     let queue = Arc::clone(&shared.queue);
-    let reconciler = Collector { client: config.client.clone(), shared, events: config.events.signed(NAME) };
+    let reconciler = Collector { client: config.client.clone(), shared: Arc::clone(&shared), events: config.events.signed(NAME) };
     let controller = Controller {
         name: NAME,
         reconciler: Arc::new(reconciler),
@@ -80,6 +113,7 @@ pub(crate) fn start(tasks: &mut Tasks, config: &Config) {
         // The monitors' task ends only with the process.
         let _ = ready.await;
     });
+    shared
 }
 
 impl Reconcile for Collector {

@@ -125,9 +125,11 @@ async fn monitor(
     loop {
         match list(&client, &place).await {
             Ok((items, revision)) => {
-                let nodes = items.into_iter().map(|object| object.metadata.into_node(&kind)).collect();
+                let nodes: Vec<Node> = items.into_iter().map(|object| object.metadata.into_node(&kind)).collect();
+                let keys: Vec<ObjectKey> = nodes.iter().map(|node| node.key.clone()).collect();
                 let wake = shared.graph().replace(&kind, nodes);
                 shared.wake(wake);
+                keys.iter().for_each(|key| shared.tell(&kind.kind, key));
                 synced.send_replace(true);
                 follow(&client, &shared, &kind, &place, revision).await;
             }
@@ -187,11 +189,17 @@ async fn watch_once(
         let wake = match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 revision.clone_from(&object.metadata.resource_version);
-                shared.graph().put(object.metadata.into_node(kind))
+                let node = object.metadata.into_node(kind);
+                let key = node.key.clone();
+                let wake = shared.graph().put(node);
+                shared.tell(&kind.kind, &key);
+                wake
             }
             WatchEvent::Deleted(object) => {
                 revision.clone_from(&object.metadata.resource_version);
-                shared.graph().remove(&Uid(object.metadata.uid))
+                let wake = shared.graph().remove(&Uid(object.metadata.uid));
+                shared.tell(&kind.kind, &ObjectKey::new(object.metadata.namespace, object.metadata.name));
+                wake
             }
             WatchEvent::Bookmark(bookmark) => {
                 *revision = bookmark.metadata.resource_version;
