@@ -7,6 +7,9 @@
 //! |---|---|
 //! | [`scheduler`] | binds pods to nodes: Kubernetes filters, then DRS's word through a [`Placer`] |
 //! | [`deployments`] | moves pods from one template to the next through replica sets |
+//! | [`daemons`] | one pod on each node that fits: DaemonSets |
+//! | [`stateful`] | numbered pods with claims of their own: StatefulSets |
+//! | [`cron`] | a job at each time that a schedule names: CronJobs |
 //! | [`jobs`] | runs pods until enough have succeeded, and deletes jobs whose time is over |
 //! | [`replicas`] | as many pods of one template as asked for: ReplicaSets and ReplicationControllers |
 //!
@@ -19,19 +22,27 @@
 //! Start reading at [`run`], then [`replicas`].
 #![forbid(unsafe_code)]
 
+mod cron;
+mod daemons;
 mod deployments;
+mod history;
 mod jobs;
 mod mirror;
 mod pods;
 mod project;
 mod replicas;
 mod scheduler;
+mod stateful;
 
 pub use orrery_reconcile::Metrics;
+pub use orrery_upkeep::{CertificateSigner, SignError, SignerName, Subject};
 pub use project::{InvalidPod, pod_view};
 pub use scheduler::{Placer, PlacerError};
 
+use cron::CronJob;
+use daemons::DaemonSet;
 use deployments::Deployment;
+use history::TemplateRevision;
 use jobs::Job;
 use k8s_openapi::api::core::v1;
 use kube::Api;
@@ -41,6 +52,7 @@ use orrery_reconcile::{
     supervise, write_events,
 };
 use replicas::{ReplicaSet, ReplicationController};
+use stateful::StatefulSet;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +67,8 @@ pub struct Config {
     pub supervisor: String,
     /// PEM of the authority that signs the API server, which each namespace is given; none gives none.
     pub root_ca_pem: Option<String>,
+    /// Who signs certificates; without one requests wait.
+    pub signer: Option<Arc<dyn CertificateSigner>>,
     /// Where the controllers count what they do.
     pub metrics: Metrics,
 }
@@ -74,6 +88,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) {
     let shared = Shared::start(&mut tasks, &config);
     start_replicas(&mut tasks, &config, &shared, &events);
     start_jobs(&mut tasks, &config, &shared, &events);
+    start_revisioned(&mut tasks, &config, &shared, &events);
     let upkeep = orrery_upkeep::Config {
         client: config.client,
         pods: shared.pods,
@@ -82,6 +97,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) {
         events,
         metrics: config.metrics,
         root_ca_pem: config.root_ca_pem,
+        signer: config.signer,
     };
     tasks.spawn(orrery_upkeep::run(upkeep, shutdown));
     tasks.ended().await;
@@ -141,8 +157,36 @@ fn start_jobs(tasks: &mut Tasks, config: &Config, shared: &Shared, events: &Reco
     let jobs: Cache<Job> = Cache::new(config.metrics.clone());
     tasks.follow(&jobs, Api::all(config.client.clone()), Options::default());
     let pods = shared.pods.clone();
+    let crons: Cache<CronJob> = Cache::new(config.metrics.clone());
+    tasks.follow(&crons, Api::all(config.client.clone()), Options::default());
+    let controller = cron::controller(config.client.clone(), &crons, &jobs, events, &config.metrics);
+    let ready_jobs = jobs.clone();
+    tasks.run(controller, async move {
+        tokio::join!(crons.synced(), ready_jobs.synced());
+    });
     let controller = jobs::controller(config.client.clone(), &jobs, &pods, events, &config.metrics);
     tasks.run(controller, async move {
         tokio::join!(jobs.synced(), pods.synced());
+    });
+}
+
+fn start_revisioned(tasks: &mut Tasks, config: &Config, shared: &Shared, events: &Recorder) {
+    let (client, metrics) = (&config.client, &config.metrics);
+    let daemons: Cache<DaemonSet> = Cache::new(metrics.clone());
+    let stateful: Cache<StatefulSet> = Cache::new(metrics.clone());
+    let revisions: Cache<TemplateRevision> = Cache::new(metrics.clone());
+    tasks.follow(&daemons, Api::all(client.clone()), Options::default());
+    tasks.follow(&stateful, Api::all(client.clone()), Options::default());
+    tasks.follow(&revisions, Api::all(client.clone()), Options::default());
+    let (pods, nodes) = (shared.pods.clone(), shared.nodes.clone());
+    let sources = daemons::Sources { sets: &daemons, pods: &pods, nodes: &nodes, revisions: &revisions };
+    let controller = daemons::controller(client.clone(), &sources, events, metrics);
+    let ready = (revisions.clone(), pods.clone());
+    tasks.run(controller, async move {
+        tokio::join!(daemons.synced(), ready.0.synced(), ready.1.synced(), nodes.synced());
+    });
+    let controller = stateful::controller(client.clone(), &stateful, &pods, &revisions, events, metrics);
+    tasks.run(controller, async move {
+        tokio::join!(stateful.synced(), revisions.synced(), pods.synced());
     });
 }

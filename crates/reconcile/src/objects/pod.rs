@@ -64,6 +64,8 @@ pub struct Pod {
     pub annotations: BTreeMap<String, String>,
     /// The node that it is bound to.
     pub node: Option<String>,
+    /// The only node that its affinity allows by name, as daemons' pods have it.
+    pub bound_to: Option<String>,
     /// `spec.hostname`.
     pub hostname: Option<String>,
     /// `spec.subdomain`.
@@ -185,6 +187,7 @@ impl Pod {
         self.requests = pod_resources(&spec, |resources| resources.requests.as_ref());
         self.limits = pod_resources(&spec, |resources| resources.limits.as_ref());
         self.ports = ports(&spec);
+        self.bound_to = bound_to(&spec);
         self.crosses_namespaces = crosses_namespaces(&spec);
         let volumes = spec.volumes.iter().flatten();
         self.claims = volumes.filter_map(|v| Some(v.persistent_volume_claim.as_ref()?.claim_name.clone())).collect();
@@ -246,6 +249,14 @@ fn ports(spec: &PodSpec) -> Vec<ContainerPort> {
             protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
         })
         .collect()
+}
+
+fn bound_to(spec: &PodSpec) -> Option<String> {
+    let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
+    let terms = &affinity.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
+    let mut fields = terms.iter().flat_map(|term| term.match_fields.iter().flatten());
+    let by_name = fields.find(|field| field.key == "metadata.name" && field.operator == "In")?;
+    by_name.values.as_ref()?.first().cloned()
 }
 
 fn crosses_namespaces(spec: &PodSpec) -> bool {

@@ -13,6 +13,7 @@ mod revision;
 mod sets;
 mod status;
 
+pub(crate) use bounds::of_total;
 pub(crate) use object::Deployment;
 
 use crate::{

@@ -56,6 +56,25 @@ pub(super) struct JobStatus {
 }
 
 impl Job {
+    pub(crate) fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// How it ended: `Complete` or `Failed`.
+    pub(crate) fn finished_as(&self) -> Option<&'static str> {
+        let how = &self.finished()?.type_;
+        Some(if how == "Complete" { "Complete" } else { "Failed" })
+    }
+
+    pub(crate) fn started_at(&self) -> Option<Timestamp> {
+        self.status.started
+    }
+
+    /// When it ended well.
+    pub(crate) fn completed_at(&self) -> Option<Timestamp> {
+        self.status.completed
+    }
+
     /// `Complete` or `Failed`, when it has come to that.
     pub(super) fn finished(&self) -> Option<&JobCondition> {
         self.status.condition("Complete").or_else(|| self.status.condition("Failed"))

@@ -49,11 +49,24 @@ pub(crate) struct PodControl {
     client: kube::Client,
     events: Recorder,
     written: OwnWrites,
+    wording: Wording,
+}
+
+/// How events tell that a pod was made or deleted: verb (`create`, `delete`), pod and owner.
+type Wording = fn(&str, &str, &Owner) -> String;
+
+fn plain(verb: &str, pod: &str, _: &Owner) -> String {
+    if verb == "create" { format!("Created pod: {pod}") } else { format!("Deleted pod: {pod}") }
 }
 
 impl PodControl {
     pub(crate) fn new(client: kube::Client, events: Recorder) -> Self {
-        Self { client, events, written: OwnWrites::default() }
+        Self { client, events, written: OwnWrites::default(), wording: plain }
+    }
+
+    /// The same with other words in its events.
+    pub(crate) fn worded(self, wording: Wording) -> Self {
+        Self { wording, ..self }
     }
 
     /// What was written for each owner.
@@ -82,7 +95,8 @@ impl PodControl {
             Ok(pod) => {
                 let name = pod.metadata.name.as_deref().unwrap_or_default();
                 self.note(owner, &pod);
-                self.events.record(&owner.object(), Tone::Normal, "SuccessfulCreate", &format!("Created pod: {name}"));
+                let message = (self.wording)("create", name, owner);
+                self.events.record(&owner.object(), Tone::Normal, "SuccessfulCreate", &message);
                 Ok(pod)
             }
             Err(error) => {
@@ -106,7 +120,7 @@ impl PodControl {
                     Some(pod) => self.note(owner, &pod),
                     None => self.written.removed(&owner.key, pod.key.clone(), pod.uid.clone()),
                 }
-                let message = format!("Deleted pod: {}", pod.key.name);
+                let message = (self.wording)("delete", &pod.key.name, owner);
                 self.events.record(&owner.object(), Tone::Normal, "SuccessfulDelete", &message);
                 Ok(())
             }
