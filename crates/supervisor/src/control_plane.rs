@@ -1,6 +1,6 @@
 //! The control plane of a Supervisor: how it is asked for, and the process that is it.
 
-use crate::{Authorities, AuthoritiesError, placer::ManagerPlacer};
+use crate::{Authorities, AuthoritiesError, placer::ManagerPlacer, signer::AuthoritySigner};
 use kube::Client;
 use orrery_api::names::SupervisorName;
 use orrery_apiserver::{
@@ -213,7 +213,7 @@ pub enum RunError {
 /// When the configuration, the store or the address can't be used, or the server fails.
 pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), RunError> {
     let Some(deployed) = wait_for_config(&config.directory, &shutdown).await? else { return Ok(()) };
-    let authorities = Authorities::load_or_create(&config.directory.join("pki"))?;
+    let authorities = Arc::new(Authorities::load_or_create(&config.directory.join("pki"))?);
     let address = deployed.listen;
     let listener =
         tokio::net::TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
@@ -231,7 +231,7 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
         server_ca_pem: authorities.kubelet_serving_ca_pem().to_owned(),
     });
     let server = ApiServer::new(api).await?;
-    let controllers = tokio::spawn(run_controllers(Arc::clone(&server), config, shutdown.clone()));
+    let controllers = tokio::spawn(run_controllers(Arc::clone(&server), config, authorities, shutdown.clone()));
     let result = server.serve(listener, tls, shutdown.clone()).await;
     shutdown.cancel();
     if let Err(error) = controllers.await {
@@ -242,17 +242,23 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
 }
 
 /// The controllers and the scheduler, over the server's router in this process.
-async fn run_controllers(server: Arc<ApiServer>, config: RunConfig, shutdown: CancellationToken) {
+async fn run_controllers(
+    server: Arc<ApiServer>,
+    config: RunConfig,
+    authorities: Arc<Authorities>,
+    shutdown: CancellationToken,
+) {
     let user = User::new("system:kube-controller-manager", ["system:masters"]);
     let client = Client::new(server.in_process(user), "default");
     let workloads = orrery_workloads::Config {
         client,
         placer: Arc::new(ManagerPlacer::new(config.manager_kubeconfig)),
         supervisor: config.supervisor.to_string(),
+        root_ca_pem: Some(authorities.server_ca_pem().to_owned()),
+        signer: Some(Arc::new(AuthoritySigner(authorities))),
+        metrics: orrery_workloads::Metrics::default(),
     };
-    if let Err(error) = orrery_workloads::run(workloads, shutdown).await {
-        tracing::error!(error = &error as &dyn std::error::Error, "the controllers ended");
-    }
+    orrery_workloads::run(workloads, shutdown).await;
 }
 
 async fn wait_for_config(

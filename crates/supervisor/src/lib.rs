@@ -25,6 +25,7 @@ pub mod enablement;
 mod enroll;
 mod namespaces;
 mod placer;
+mod signer;
 
 pub use authorities::{Authorities, AuthoritiesError};
 pub use control_plane::{ControlPlane, ControlPlaneConfig, EmbeddedControlPlane};
