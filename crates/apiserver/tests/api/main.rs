@@ -4,11 +4,17 @@
 mod access;
 mod admission;
 mod apply;
+mod audit;
+mod certificates;
 mod crud;
+mod impersonation;
 mod kubectl;
 mod kubelet;
 mod lifecycle;
 mod list_watch;
 mod patches;
+mod remote;
+mod roles;
 mod support;
+mod tokens;
 mod wire;
