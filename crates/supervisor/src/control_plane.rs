@@ -1,6 +1,9 @@
 //! The control plane of a Supervisor: how it is asked for, and the process that is it.
 
-use crate::{Authorities, AuthoritiesError, placer::ManagerPlacer, signer::AuthoritySigner};
+use crate::{
+    AuditOptions, Authorities, AuthoritiesError, SecurityError, TokenOptions, placer::ManagerPlacer, security,
+    signer::AuthoritySigner,
+};
 use kube::Client;
 use orrery_api::names::SupervisorName;
 use orrery_apiserver::{
@@ -173,6 +176,10 @@ pub struct RunConfig {
     pub supervisor: SupervisorName,
     /// A kubeconfig for the manager's API; written by the manager's machine and renewed there.
     pub manager_kubeconfig: PathBuf,
+    /// How tokens of service accounts are issued.
+    pub tokens: TokenOptions,
+    /// What is written down about requests.
+    pub audit: AuditOptions,
 }
 
 /// Why the control plane ended.
@@ -187,6 +194,9 @@ pub enum RunError {
     /// Its certificates are of no use.
     #[error("the control plane's certificates are of no use")]
     Identity(#[from] IdentityError),
+    /// Its token key or audit log is of no use.
+    #[error("the control plane cannot prove or record")]
+    Security(#[from] SecurityError),
     /// Its store can't be opened.
     #[error("cannot open the store")]
     Store(#[from] OpenError),
@@ -230,6 +240,8 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
         credentials: authorities.issue_kubelet_client()?,
         server_ca_pem: authorities.kubelet_serving_ca_pem().to_owned(),
     });
+    api.tokens = Some(security::tokens(&config.directory.join("pki"), &deployed.endpoint, &config.tokens)?);
+    api.audit = Some(security::audit(&config.directory, &config.audit)?);
     let server = ApiServer::new(api).await?;
     let controllers = tokio::spawn(run_controllers(Arc::clone(&server), config, authorities, shutdown.clone()));
     let result = server.serve(listener, tls, shutdown.clone()).await;
@@ -248,7 +260,8 @@ async fn run_controllers(
     authorities: Arc<Authorities>,
     shutdown: CancellationToken,
 ) {
-    let user = User::new("system:kube-controller-manager", ["system:masters"]);
+    // Not `system:masters`: what controllers may do is in the role `orrery:controllers`, for everybody to see.
+    let user = User::new("system:kube-controller-manager", ["orrery:controllers"]);
     let client = Client::new(server.in_process(user), "default");
     let workloads = orrery_workloads::Config {
         client,

@@ -26,9 +26,11 @@ mod enroll;
 mod namespaces;
 mod placer;
 mod signer;
+mod security;
 
 pub use authorities::{Authorities, AuthoritiesError};
 pub use control_plane::{ControlPlane, ControlPlaneConfig, EmbeddedControlPlane};
 pub use enablement::{Enablement, EnablementConfig};
 pub use enroll::{EnrolError, Enroller};
 pub use namespaces::WorkloadNamespaces;
+pub use security::{AuditOptions, Rotation, SecurityError, TokenOptions, rotate_token_key};
