@@ -25,8 +25,8 @@ pub mod enablement;
 mod enroll;
 mod namespaces;
 mod placer;
-mod signer;
 mod security;
+mod signer;
 
 pub use authorities::{Authorities, AuthoritiesError};
 pub use control_plane::{ControlPlane, ControlPlaneConfig, EmbeddedControlPlane};

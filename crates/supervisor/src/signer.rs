@@ -8,7 +8,9 @@ use std::{sync::Arc, time::Duration};
 /// Why a request that fits its signer is not signed all the same.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    #[error("a certificate names one organization here, not {0}; ask for one group and bind the other groups' roles to the user")]
+    #[error(
+        "a certificate names one organization here, not {0}; ask for one group and bind the other groups' roles to the user"
+    )]
     Organizations(usize),
     #[error("the authority refused")]
     Identity(#[from] IdentityError),

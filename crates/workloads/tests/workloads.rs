@@ -86,7 +86,8 @@ async fn with_cluster<R: Future<Output = Cluster>>(test: impl FnOnce(Cluster) ->
 fn available(deployment: &Deployment, replicas: i32, image: &str) -> Option<bool> {
     let status = deployment.status.as_ref()?;
     let right = deployment.spec.as_ref()?.template.spec.as_ref()?.containers[0].image.as_deref() == Some(image);
-    let all = [status.replicas, status.updated_replicas, status.available_replicas].iter().all(|n| *n == Some(replicas));
+    let all =
+        [status.replicas, status.updated_replicas, status.available_replicas].iter().all(|n| *n == Some(replicas));
     Some(right && all && status.observed_generation == deployment.metadata.generation)
 }
 
@@ -109,7 +110,10 @@ async fn a_deployment_comes_up_rolls_over_rolls_back_and_goes() {
         assert_eq!(back.annotations()["deployment.kubernetes.io/revision"], "3");
         let conditions = back.status.unwrap().conditions.unwrap();
         let reason = |type_: &str| conditions.iter().find(|c| c.type_ == type_).unwrap().reason.clone().unwrap();
-        assert_eq!((reason("Available").as_str(), reason("Progressing").as_str()), ("MinimumReplicasAvailable", "NewReplicaSetAvailable"));
+        assert_eq!(
+            (reason("Available").as_str(), reason("Progressing").as_str()),
+            ("MinimumReplicasAvailable", "NewReplicaSetAvailable")
+        );
         assert_eq!(count(&sets, 2).await.iter().filter(|s| s.spec.as_ref().unwrap().replicas == Some(3)).count(), 1);
 
         deployments.delete("web", &DeleteParams::background()).await.unwrap();
@@ -189,7 +193,8 @@ async fn an_owner_deleted_in_the_foreground_goes_last() {
         assert!(configs.get_opt("held").await.unwrap().is_none());
         // An owner that never was.
         let mut lost = make("lost");
-        lost["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "ghost", "uid": "no-such-uid"}]);
+        lost["metadata"]["ownerReferences"] =
+            json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "ghost", "uid": "no-such-uid"}]);
         cluster.create(&configs, lost).await;
         gone(&configs, "lost").await;
         cluster
@@ -301,14 +306,21 @@ async fn budgets_and_quotas_say_what_is_true() {
             })
             .await;
             let status = told.status.unwrap();
-            assert_eq!((status.expected_pods, status.current_healthy, status.desired_healthy), (Some(3), Some(3), Some(2)));
+            assert_eq!(
+                (status.expected_pods, status.current_healthy, status.desired_healthy),
+                (Some(3), Some(3), Some(2))
+            );
         }
         let quotas = cluster.api::<ResourceQuota>();
         cluster.create(&quotas, quota).await;
         let used = |pods: &'static str, cpu: &'static str| {
             move |quota: &ResourceQuota| {
                 let used = quota.status.as_ref()?.used.as_ref()?;
-                Some(used.get("pods")?.0 == pods && used.get("requests.cpu")?.0 == cpu && used.get("count/replicasets.apps")?.0 == "1")
+                Some(
+                    used.get("pods")?.0 == pods
+                        && used.get("requests.cpu")?.0 == cpu
+                        && used.get("count/replicasets.apps")?.0 == "1",
+                )
             }
         };
         until(&quotas, "q", "three used", used("3", "300m")).await;
@@ -362,7 +374,8 @@ async fn a_cron_job_that_is_due_makes_its_job() {
                 "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}}});
         let crons = cluster.api::<CronJob>();
         cluster.create(&crons, cron).await;
-        until(&crons, "tick", "scheduled", |c: &CronJob| c.status.as_ref().map(|s| s.last_successful_time.is_some())).await;
+        until(&crons, "tick", "scheduled", |c: &CronJob| c.status.as_ref().map(|s| s.last_successful_time.is_some()))
+            .await;
         cluster.event("tick", "SuccessfulCreate").await;
         cluster
     })

@@ -19,9 +19,16 @@ pub(super) enum Next {
     Wait(Option<Duration>),
     Remove,
     /// Approve it, if who asks may create this sub-resource.
-    MayApprove { subresource: &'static str, message: &'static str },
+    MayApprove {
+        subresource: &'static str,
+        message: &'static str,
+    },
     Fail(String),
-    Sign { signer: SignerName, subject: Subject, lifetime: Duration },
+    Sign {
+        signer: SignerName,
+        subject: Subject,
+        lifetime: Duration,
+    },
 }
 
 /// `asked` is none when the request cannot be read.
@@ -123,7 +130,8 @@ mod tests {
 
     fn request(signer: &str, user: &str, usages: &[&str], status: Value) -> Request {
         Request::project(CertificateSigningRequest {
-            metadata: serde_json::from_value(json!({"name": "r", "creationTimestamp": "2026-01-01T23:59:00Z"})).unwrap(),
+            metadata: serde_json::from_value(json!({"name": "r", "creationTimestamp": "2026-01-01T23:59:00Z"}))
+                .unwrap(),
             spec: CertificateSigningRequestSpec {
                 signer_name: format!("kubernetes.io/{signer}"),
                 username: Some(user.to_owned()),
@@ -179,11 +187,13 @@ mod tests {
     #[test]
     fn approved_requests_are_signed_when_they_fit_their_signer() {
         let approved = || condition("Approved", "2026-01-01T23:59:30Z");
-        let signs = |signer, user, usages: &[&str], asked: &Asked| {
-            match next(&request(signer, user, usages, approved()), Some(asked), now()) {
-                Next::Sign { lifetime, .. } => lifetime == Duration::from_secs(600),
-                _ => false,
-            }
+        let signs = |signer, user, usages: &[&str], asked: &Asked| match next(
+            &request(signer, user, usages, approved()),
+            Some(asked),
+            now(),
+        ) {
+            Next::Sign { lifetime, .. } => lifetime == Duration::from_secs(600),
+            _ => false,
         };
         let (node, port) = (asked("system:node:a", &[NODES], &[]), asked("system:node:a", &[NODES], &["a"]));
         let user = asked("alice", &["devs"], &[]);
@@ -195,7 +205,10 @@ mod tests {
         assert!(!signs("kubelet-serving", "system:node:b", &SERVER, &port), "another's port");
         assert!(!signs("kubelet-serving", "system:node:a", &SERVER, &node), "no name");
         assert!(!signs("legacy-unknown", "x", &CLIENT, &user));
-        assert!(matches!(next(&request("kube-apiserver-client", "x", &CLIENT, approved()), None, now()), Next::Fail(_)));
+        assert!(matches!(
+            next(&request("kube-apiserver-client", "x", &CLIENT, approved()), None, now()),
+            Next::Fail(_)
+        ));
     }
 
     #[test]

@@ -18,7 +18,8 @@ impl Asked {
         let block = pem::parse(pem_text).ok().filter(|block| block.tag().ends_with("CERTIFICATE REQUEST"))?;
         let (_, request) = X509CertificationRequest::from_der(block.contents()).ok()?;
         let info = &request.certification_request_info;
-        let text = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| attribute.as_str().map(str::to_owned).ok();
+        let text =
+            |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| attribute.as_str().map(str::to_owned).ok();
         let mut asked = Self {
             subject: Subject {
                 common_name: info.subject.iter_common_name().next().and_then(text).unwrap_or_default(),

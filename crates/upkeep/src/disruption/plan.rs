@@ -34,9 +34,7 @@ pub(super) fn expected(budget: &Budget, pods: &[Arc<Pod>], scales: &BTreeMap<Str
         None => Expected { pods: there, healthy: 0 },
         Some(Bound::MinAvailable(IntOrString::Int(number))) => Expected { pods: there, healthy: *number },
         Some(Bound::MinAvailable(share)) => Expected { pods: total, healthy: scaled(share, total) },
-        Some(Bound::MaxUnavailable(share)) => {
-            Expected { pods: total, healthy: (total - scaled(share, total)).max(0) }
-        }
+        Some(Bound::MaxUnavailable(share)) => Expected { pods: total, healthy: (total - scaled(share, total)).max(0) },
     }
 }
 
@@ -71,9 +69,8 @@ pub(super) fn status(
             recheck = Some(recheck.map_or(left, |other| other.min(left)));
         }
     }
-    let well = |pod: &&Arc<Pod>| {
-        pod.ready && pod.meta.deleting.is_none() && !disrupted.contains_key(&pod.meta.key.name)
-    };
+    let well =
+        |pod: &&Arc<Pod>| pod.ready && pod.meta.deleting.is_none() && !disrupted.contains_key(&pod.meta.key.name);
     let mut status = BudgetStatus {
         healthy: i32::try_from(pods.iter().filter(well).count()).unwrap_or(i32::MAX),
         desired: expected.healthy,
@@ -183,6 +180,9 @@ mod tests {
         (budget.status.allowed, budget.status.healthy) = (3, 4);
         let (status, _) = status(&budget, &pods(4, 0), &Expected::default(), Some("no scale"), at(1));
         assert_eq!((status.allowed, status.healthy), (0, 4));
-        assert_eq!((status.conditions[0].reason.as_str(), status.conditions[0].message.as_str()), ("SyncFailed", "no scale"));
+        assert_eq!(
+            (status.conditions[0].reason.as_str(), status.conditions[0].message.as_str()),
+            ("SyncFailed", "no scale")
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Sources,
-    object::{Endpoints, HEADLESS, LEADER, Family, Service},
+    object::{Endpoints, Family, HEADLESS, LEADER, Service},
     service::{belongs, hostname, port_of},
     wake_services,
 };
@@ -181,14 +181,16 @@ fn subsets(service: &Service, pods: &[Arc<Pod>]) -> (Vec<EndpointSubset>, bool) 
         by_address.insert((!ready, ip.clone(), pod.meta.key.clone()), (address(service, pod, ip), ports));
     }
     let truncated = by_address.len() > MAX_ADDRESSES;
-    let kept: Vec<(Address, (EndpointAddress, Vec<EndpointPort>))> = by_address.into_iter().take(MAX_ADDRESSES).collect();
+    let kept: Vec<(Address, (EndpointAddress, Vec<EndpointPort>))> =
+        by_address.into_iter().take(MAX_ADDRESSES).collect();
     (repack(&kept), truncated)
 }
 
 fn repack(addresses: &[(Address, (EndpointAddress, Vec<EndpointPort>))]) -> Vec<EndpointSubset> {
     type PortKey = Option<(String, i32, String, Option<String>)>;
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let key = |port: &EndpointPort| Some((text(&port.name), port.port, text(&port.protocol), port.app_protocol.clone()));
+    let key =
+        |port: &EndpointPort| Some((text(&port.name), port.port, text(&port.protocol), port.app_protocol.clone()));
     let mut by_port: BTreeMap<PortKey, (Option<EndpointPort>, BTreeSet<usize>)> = BTreeMap::new();
     for (index, (_, (_, ports))) in addresses.iter().enumerate() {
         if ports.is_empty() {
@@ -244,14 +246,21 @@ mod tests {
     use serde_json::json;
 
     fn pod(number: usize, ready: bool, web: Option<i32>) -> Arc<Pod> {
-        let mut pod = Pod { ready, phase: Phase::Running, ips: vec![format!("10.0.{}.{}", number / 250, number % 250)], ..Pod::default() };
+        let mut pod = Pod {
+            ready,
+            phase: Phase::Running,
+            ips: vec![format!("10.0.{}.{}", number / 250, number % 250)],
+            ..Pod::default()
+        };
         pod.meta.key = ObjectKey::new("demo", format!("p{number:04}"));
-        pod.ports = web.map(|port| ContainerPort { name: "web".into(), port, protocol: "TCP".into() }).into_iter().collect();
+        pod.ports =
+            web.map(|port| ContainerPort { name: "web".into(), port, protocol: "TCP".into() }).into_iter().collect();
         Arc::new(pod)
     }
 
     fn service(ports: serde_json::Value) -> Service {
-        let object = json!({"metadata": {"namespace": "demo", "name": "s"}, "spec": {"selector": {"a": "b"}, "ports": ports}});
+        let object =
+            json!({"metadata": {"namespace": "demo", "name": "s"}, "spec": {"selector": {"a": "b"}, "ports": ports}});
         Service::project(serde_json::from_value(object).unwrap()).unwrap()
     }
 

@@ -79,7 +79,8 @@ fn wake_services(services: &Cache<Service>, pods: &Cache<Pod>, queue: &Arc<Queue
             return;
         }
         for service in services.in_namespace(&pod.meta.key.namespace) {
-            let picks = |pod: Option<&Pod>| pod.is_some_and(|pod| service.selector.matches_explicitly(&pod.meta.labels));
+            let picks =
+                |pod: Option<&Pod>| pod.is_some_and(|pod| service.selector.matches_explicitly(&pod.meta.labels));
             if picks(old) || picks(new) {
                 to.add(service.meta.key.clone());
             }

@@ -174,7 +174,13 @@ mod tests {
             slices.retain(|slice| slice.meta.key != key);
             let meta = Meta { key, ..Meta::default() };
             let (family, ports) = (Some(draft.group.family), draft.group.ports);
-            slices.push(Arc::new(Slice { meta, annotations: BTreeMap::new(), family, ports, endpoints: draft.endpoints }));
+            slices.push(Arc::new(Slice {
+                meta,
+                annotations: BTreeMap::new(),
+                family,
+                ports,
+                endpoints: draft.endpoints,
+            }));
         }
     }
 

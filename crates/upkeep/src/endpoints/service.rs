@@ -98,17 +98,22 @@ fn endpoint(service: &Service, pod: &Pod, ip: &str, zone: Option<String>) -> End
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orrery_reconcile::{ObjectKey, Projected, objects::{ContainerPort, Phase}};
+    use orrery_reconcile::{
+        ObjectKey, Projected,
+        objects::{ContainerPort, Phase},
+    };
     use serde_json::json;
 
     fn service(spec: serde_json::Value) -> Service {
-        let mut object = json!({"metadata": {"namespace": "demo", "name": "web"}, "spec": {"selector": {"app": "web"}}});
+        let mut object =
+            json!({"metadata": {"namespace": "demo", "name": "web"}, "spec": {"selector": {"app": "web"}}});
         object["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         Service::project(serde_json::from_value(object).unwrap()).unwrap()
     }
 
     fn pod(name: &str, ready: bool) -> Pod {
-        let mut pod = Pod { ready, phase: Phase::Running, ips: vec![format!("10.0.0.{}", name.len())], ..Pod::default() };
+        let mut pod =
+            Pod { ready, phase: Phase::Running, ips: vec![format!("10.0.0.{}", name.len())], ..Pod::default() };
         pod.meta.key = ObjectKey::new("demo", name);
         pod
     }

@@ -21,8 +21,8 @@ mod plan;
 use crate::Config;
 use graph::Graph;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-pub(crate) use kinds::Place;
 use kinds::Kinds;
+pub(crate) use kinds::Place;
 use orrery_reconcile::{Controller, ControllerError, ObjectKey, Outcome, Queue, Reconcile, Recorder, Tasks, Uid};
 use plan::{Step, plan};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,7 +75,8 @@ impl Shared {
     pub(crate) fn collection(&self, owner: &OwnerReference, namespace: &str) -> Result<String, ControllerError> {
         let kinds = self.kinds();
         let place = kinds.get(&graph::GroupKind::of(owner));
-        let unknown = || ControllerError::Invalid(format!("the API has no kind {} in {}", owner.kind, owner.api_version));
+        let unknown =
+            || ControllerError::Invalid(format!("the API has no kind {} in {}", owner.kind, owner.api_version));
         let place = place.ok_or_else(unknown)?;
         Ok(place.collection(&ObjectKey::new(if place.namespaced { namespace } else { "" }, "")))
     }
@@ -101,7 +102,8 @@ pub(crate) fn start(tasks: &mut Tasks, config: &Config) -> Arc<Shared> {
     let (listed, ready) = tokio::sync::oneshot::channel();
     tasks.spawn_until_shutdown(monitor::run(config.client.clone(), Arc::clone(&shared), listed));
     let queue = Arc::clone(&shared.queue);
-    let reconciler = Collector { client: config.client.clone(), shared: Arc::clone(&shared), events: config.events.signed(NAME) };
+    let reconciler =
+        Collector { client: config.client.clone(), shared: Arc::clone(&shared), events: config.events.signed(NAME) };
     let controller = Controller {
         name: NAME,
         reconciler: Arc::new(reconciler),

@@ -190,7 +190,10 @@ mod tests {
         assert_eq!(plan(&cron(json!({}), json!({})), &[job(&name, None)], now).create, None);
         let written = cron(json!({}), json!({"lastScheduleTime": "2026-01-01T00:20:00Z"}));
         assert_eq!(plan(&written, &[], now).create, None);
-        assert_eq!(plan(&written, &[], at("2026-01-01T00:30:01Z")).create.map(|(_, due)| due), Some(at("2026-01-01T00:30:00Z")));
+        assert_eq!(
+            plan(&written, &[], at("2026-01-01T00:30:01Z")).create.map(|(_, due)| due),
+            Some(at("2026-01-01T00:30:00Z"))
+        );
     }
 
     #[test]
@@ -207,7 +210,10 @@ mod tests {
         let replaced = create(json!({"concurrencyPolicy": "Replace"}), &running);
         assert_eq!((replaced.delete.len(), replaced.active.len(), replaced.create.is_some()), (1, 0, true));
         assert_eq!(reasons(&create(json!({"schedule": "often"}), &[])), ["UnparseableSchedule"]);
-        assert_eq!(reasons(&create(json!({"schedule": "* * * * *", "timeZone": "No/Where"}), &[])), ["UnparseableSchedule"]);
+        assert_eq!(
+            reasons(&create(json!({"schedule": "* * * * *", "timeZone": "No/Where"}), &[])),
+            ["UnparseableSchedule"]
+        );
     }
 
     #[test]

@@ -246,7 +246,9 @@ mod tests {
 
     #[test]
     fn what_is_no_schedule_is_refused() {
-        for text in ["", "* * * *", "60 * * * *", "* * * * mon-", "*/0 * * * *", "@sometimes", "@every soon", "5-1 * * * *"] {
+        for text in
+            ["", "* * * *", "60 * * * *", "* * * * mon-", "*/0 * * * *", "@sometimes", "@every soon", "5-1 * * * *"]
+        {
             assert!(Schedule::parse(text, None).is_err(), "{text}");
         }
         assert!(Schedule::parse("* * * * *", Some("Nowhere/Land")).is_err());

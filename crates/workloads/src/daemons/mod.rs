@@ -193,13 +193,7 @@ impl Daemons {
         Ok(None)
     }
 
-    async fn apply(
-        &self,
-        set: &DaemonSet,
-        hash: &str,
-        plan: Plan,
-        now: Timestamp,
-    ) -> Result<Outcome, ControllerError> {
+    async fn apply(&self, set: &DaemonSet, hash: &str, plan: Plan, now: Timestamp) -> Result<Outcome, ControllerError> {
         let owner = &set.owner();
         for (pod, node) in &plan.failed {
             let message = format!("Found failed daemon pod {} on node {node}, will try to kill it", pod.meta.key);
@@ -209,8 +203,8 @@ impl Daemons {
                 *entry = (entry.0 + 1, now);
             });
         }
-        let deletions = stream::iter(plan.delete)
-            .map(|pod: Arc<Pod>| async move { self.control.delete(owner, &pod.meta).await });
+        let deletions =
+            stream::iter(plan.delete).map(|pod: Arc<Pod>| async move { self.control.delete(owner, &pod.meta).await });
         let results: Vec<Result<(), ControllerError>> = deletions.buffer_unordered(AT_ONCE).collect().await;
         results.into_iter().collect::<Result<Vec<()>, _>>()?;
         let failed = self.create(set, hash, &plan.create).await;

@@ -69,7 +69,11 @@ pub(super) fn fit(set: &DaemonSet, node: &Node) -> Fit {
     if with(taints.clone()) {
         return Fit::Runs;
     }
-    if with(taints.into_iter().filter(|taint| taint.effect == Effect::NoExecute).collect()) { Fit::Stays } else { Fit::Not }
+    if with(taints.into_iter().filter(|taint| taint.effect == Effect::NoExecute).collect()) {
+        Fit::Stays
+    } else {
+        Fit::Not
+    }
 }
 
 /// Adds what daemons bear.

@@ -23,7 +23,10 @@ use std::{collections::BTreeMap, time::Duration};
 pub(super) enum Strategy {
     /// When somebody deletes them.
     OnDelete,
-    Rolling { surge: IntOrString, unavailable: IntOrString },
+    Rolling {
+        surge: IntOrString,
+        unavailable: IntOrString,
+    },
 }
 
 /// A daemon set.

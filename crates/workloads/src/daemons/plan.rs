@@ -143,7 +143,11 @@ fn roll(
         let well = |pod: &Arc<Pod>| pod.is_available(set.min_ready, now);
         match (new, old) {
             (Some(new), Some(old)) if surge > 0 => {
-                if well(new) { plan.delete.push(Arc::clone(old)) } else { used += 1 }
+                if well(new) {
+                    plan.delete.push(Arc::clone(old))
+                } else {
+                    used += 1
+                }
             }
             (None, Some(old)) if !well(old) => at_once.push((node, Arc::clone(old))),
             (None, Some(old)) => candidates.push((node, Arc::clone(old))),

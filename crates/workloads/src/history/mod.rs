@@ -160,11 +160,7 @@ impl History {
     }
 
     /// The template of the revision of this name; none when there is no such revision.
-    pub(crate) async fn template(
-        &self,
-        owner: &Owner,
-        name: &str,
-    ) -> Result<Option<PodTemplateSpec>, ControllerError> {
+    pub(crate) async fn template(&self, owner: &Owner, name: &str) -> Result<Option<PodTemplateSpec>, ControllerError> {
         let revision = self.api(owner).get_opt(name).await.map_err(ControllerError::api("read a revision"))?;
         Ok(revision.and_then(|revision| template_of(revision.data.as_ref())))
     }

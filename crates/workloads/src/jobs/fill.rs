@@ -64,7 +64,9 @@ pub(super) fn fill(job: &Job, tally: &Tally, pods: &[Arc<Pod>], now: Timestamp) 
 fn wanted(job: &Job, tally: &Tally) -> usize {
     let wanted = match job.completions {
         // Once one has succeeded, the others are left to end and nothing new begins.
-        None if tally.succeeded > 0 => return tally.active.len().min(usize::try_from(job.parallelism).unwrap_or_default()),
+        None if tally.succeeded > 0 => {
+            return tally.active.len().min(usize::try_from(job.parallelism).unwrap_or_default());
+        }
         None => job.parallelism,
         Some(completions) => (completions - tally.succeeded).min(job.parallelism),
     };
@@ -128,7 +130,8 @@ fn fill_indexes(job: &Job, tally: &Tally, pods: &[Arc<Pod>], missing: usize, now
 fn backoff(pods: &[Arc<Pod>], now: Timestamp) -> Option<Duration> {
     let ended_as = |phase| pods.iter().filter(move |pod| pod.phase == phase).map(|pod| ended(pod));
     let success = ended_as(Phase::Succeeded).max();
-    let failures: Vec<Option<Timestamp>> = ended_as(Phase::Failed).filter(|at| success.is_none_or(|success| *at > success)).collect();
+    let failures: Vec<Option<Timestamp>> =
+        ended_as(Phase::Failed).filter(|at| success.is_none_or(|success| *at > success)).collect();
     let last = failures.iter().max().copied().flatten();
     remaining(i32::try_from(failures.len()).unwrap_or(i32::MAX), last, now)
 }

@@ -86,7 +86,9 @@ mod tests {
 
     #[test]
     fn texts_are_written_as_upstream_writes_them() {
-        for (text, limit, expected) in [("", 9, ""), ("0-2,4", 9, "0-2,4"), ("3,4", 9, "3,4"), ("1-8", 4, "1-3"), ("x,5,2-", 9, "5")] {
+        for (text, limit, expected) in
+            [("", 9, ""), ("0-2,4", 9, "0-2,4"), ("3,4", 9, "3,4"), ("1-8", 4, "1-3"), ("x,5,2-", 9, "5")]
+        {
             assert_eq!(Indexes::parse(text, limit).to_string(), expected, "{text}");
         }
     }

@@ -58,14 +58,20 @@ mod tests {
 
     #[test]
     fn an_indexed_pod_knows_its_index_by_name_host_label_annotation_and_variable() {
-        let owner = Owner { api_version: "batch/v1", kind: "Job", key: ObjectKey::new("demo", "work"), uid: Uid("u".into()) };
-        let template: PodTemplateSpec =
-            serde_json::from_value(json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c"}]}})).unwrap();
+        let owner =
+            Owner { api_version: "batch/v1", kind: "Job", key: ObjectKey::new("demo", "work"), uid: Uid("u".into()) };
+        let template: PodTemplateSpec = serde_json::from_value(
+            json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c"}]}}),
+        )
+        .unwrap();
         let pod = pod(&owner, template.clone(), &NewPod { index: Some(3), failures: Some((2, 1)) });
         assert_eq!(pod.metadata.generate_name.as_deref(), Some("work-3-"));
         assert_eq!(pod.metadata.labels.unwrap()[INDEX], "3");
         let annotations = pod.metadata.annotations.unwrap();
-        assert_eq!((annotations[INDEX].as_str(), annotations[FAILURES].as_str(), annotations[IGNORED_FAILURES].as_str()), ("3", "2", "1"));
+        assert_eq!(
+            (annotations[INDEX].as_str(), annotations[FAILURES].as_str(), annotations[IGNORED_FAILURES].as_str()),
+            ("3", "2", "1")
+        );
         let spec = pod.spec.unwrap();
         assert_eq!(spec.hostname.as_deref(), Some("work-3"));
         assert_eq!(spec.containers[0].env.as_ref().unwrap()[0].name, INDEX_VARIABLE);

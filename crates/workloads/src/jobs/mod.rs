@@ -61,8 +61,7 @@ pub(crate) fn controller(
     wake_on_own_change(jobs, &queue);
     wake_on_dependents(pods, jobs, &queue);
     let control = PodControl::new(client.clone(), events.signed(NAME));
-    let reconciler =
-        Jobs { client, jobs: jobs.clone(), pods: pods.clone(), control, own: OwnWrites::default() };
+    let reconciler = Jobs { client, jobs: jobs.clone(), pods: pods.clone(), control, own: OwnWrites::default() };
     Controller { name: NAME, reconciler: Arc::new(reconciler), queue, workers: WORKERS, metrics: metrics.clone() }
 }
 
@@ -106,9 +105,8 @@ impl Jobs {
     async fn let_go(&self, key: &ObjectKey) -> Result<Outcome, ControllerError> {
         self.own.forget(key);
         let pods = self.pods.in_namespace(&key.namespace);
-        let orphan = |pod: &Arc<Pod>| {
-            is_tracked(pod) && pod.meta.controller_key(Job::GROUP, Job::KIND).as_ref() == Some(key)
-        };
+        let orphan =
+            |pod: &Arc<Pod>| is_tracked(pod) && pod.meta.controller_key(Job::GROUP, Job::KIND).as_ref() == Some(key);
         for pod in pods.into_iter().filter(orphan) {
             let uid = pod.meta.controller().map(|owner| owner.uid.clone()).unwrap_or_default();
             let owner = Owner {
@@ -203,8 +201,8 @@ impl Jobs {
     }
 
     async fn free(&self, owner: &Owner, pods: Vec<Arc<Pod>>) -> Result<(), ControllerError> {
-        let work = stream::iter(pods)
-            .map(|pod| async move { self.control.remove_finalizer(owner, &pod, FINALIZER).await });
+        let work =
+            stream::iter(pods).map(|pod| async move { self.control.remove_finalizer(owner, &pod, FINALIZER).await });
         let results: Vec<Result<(), ControllerError>> = work.buffer_unordered(AT_ONCE).collect().await;
         results.into_iter().collect()
     }

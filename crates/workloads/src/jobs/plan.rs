@@ -13,7 +13,10 @@ use super::{
     tally::{Tally, is_tracked, record, settle, tally},
 };
 use k8s_openapi::{api::batch::v1::JobCondition, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use orrery_reconcile::{Tone, objects::{Phase, Pod}};
+use orrery_reconcile::{
+    Tone,
+    objects::{Phase, Pod},
+};
 use std::{sync::Arc, time::Duration};
 
 const SUCCESS: &str = "SuccessCriteriaMet";
@@ -59,7 +62,8 @@ pub(super) fn plan(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Plan {
         work = fill(job, &counts, pods, now);
         again = work.again;
         if work.create.is_empty() && is_complete(job, &counts) {
-            decided = Some(target_condition(SUCCESS, "CompletionsReached", "Reached expected number of succeeded pods", now));
+            decided =
+                Some(target_condition(SUCCESS, "CompletionsReached", "Reached expected number of succeeded pods", now));
         } else {
             suspend(job, &mut status, &mut notes, now);
         }

@@ -58,7 +58,8 @@ fn why_it_matches(rule: &PodFailurePolicyRule, pod: &Pod) -> Option<String> {
         return Some(format!("Container {} for pod {key} failed with exit code {}", exit.container, exit.code));
     }
     let patterns = rule.on_pod_conditions.iter().flatten();
-    let mut matching = patterns.filter(|pattern| pod.has_condition(&pattern.type_, pattern.status.as_deref().unwrap_or("True")));
+    let mut matching =
+        patterns.filter(|pattern| pod.has_condition(&pattern.type_, pattern.status.as_deref().unwrap_or("True")));
     matching.next().map(|pattern| format!("Pod {key} has condition {}", pattern.type_))
 }
 

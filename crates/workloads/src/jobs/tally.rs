@@ -67,8 +67,7 @@ pub(super) fn failures_before(pod: &Pod) -> (i32, i32) {
 
 /// The status with those counted whose finalizer is off.
 pub(super) fn settle(job: &Job, pods: &[Arc<Pod>]) -> JobStatus {
-    let tracked: BTreeSet<&str> =
-        pods.iter().filter(|pod| is_tracked(pod)).map(|pod| pod.meta.uid.as_str()).collect();
+    let tracked: BTreeSet<&str> = pods.iter().filter(|pod| is_tracked(pod)).map(|pod| pod.meta.uid.as_str()).collect();
     let mut status = job.status.clone();
     let take = |set: &mut BTreeSet<String>| {
         let before = set.len();
@@ -162,9 +161,8 @@ impl Tally {
     pub(super) fn forget_replaced(&mut self) {
         let running: BTreeSet<i32> = self.active.iter().filter_map(|pod| index_of(pod)).collect();
         let (succeeded, failed) = (&self.succeeded_indexes, &self.failed_indexes);
-        self.to_replace.retain(|index, _| {
-            !running.contains(index) && !succeeded.contains(*index) && !failed.contains(*index)
-        });
+        self.to_replace
+            .retain(|index, _| !running.contains(index) && !succeeded.contains(*index) && !failed.contains(*index));
     }
 }
 

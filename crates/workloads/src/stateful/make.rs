@@ -80,11 +80,19 @@ mod tests {
         .unwrap();
         let spec = object.spec.clone().unwrap();
         let set = StatefulSet::project(object).unwrap();
-        let owner = Owner { api_version: "apps/v1", kind: "StatefulSet", key: ObjectKey::new("demo", "db"), uid: Uid("u".into()) };
+        let owner = Owner {
+            api_version: "apps/v1",
+            kind: "StatefulSet",
+            key: ObjectKey::new("demo", "db"),
+            uid: Uid("u".into()),
+        };
         let pod = pod(&owner, &spec, spec.template.clone(), &NewPod { ordinal: 2, revision: "db-abc".into() });
         assert_eq!(pod.metadata.name.as_deref(), Some("db-2"));
         let labels = pod.metadata.labels.unwrap();
-        assert_eq!((labels[POD_NAME].as_str(), labels[POD_INDEX].as_str(), labels[REVISION_HASH].as_str()), ("db-2", "2", "db-abc"));
+        assert_eq!(
+            (labels[POD_NAME].as_str(), labels[POD_INDEX].as_str(), labels[REVISION_HASH].as_str()),
+            ("db-2", "2", "db-abc")
+        );
         let inner = pod.spec.unwrap();
         assert_eq!((inner.hostname.as_deref(), inner.subdomain.as_deref()), (Some("db-2"), Some("dbs")));
         let volumes = inner.volumes.unwrap();

@@ -116,8 +116,7 @@ impl Stateful {
 
     async fn claim(&self, set: &StatefulSet) -> Result<Vec<Arc<Pod>>, ControllerError> {
         let owner = set.owner();
-        let by =
-            Claimant { uid: &set.meta.uid, deleting: set.meta.deleting.is_some(), selector: &set.selector };
+        let by = Claimant { uid: &set.meta.uid, deleting: set.meta.deleting.is_some(), selector: &set.selector };
         // Only pods that are called like ours can be ours.
         let named = |pod: &Pod| set.ordinal_of(pod).is_some();
         let mut claim = claim(&by, candidates(&self.pods, &owner), named);
@@ -138,8 +137,7 @@ impl Stateful {
     /// None when one was just made and has to be seen first.
     async fn revisions(&self, set: &StatefulSet, pods: &[Arc<Pod>]) -> Result<Option<Revisions>, ControllerError> {
         let owner = set.owner();
-        let by =
-            Claimant { uid: &set.meta.uid, deleting: set.meta.deleting.is_some(), selector: &set.selector };
+        let by = Claimant { uid: &set.meta.uid, deleting: set.meta.deleting.is_some(), selector: &set.selector };
         let revisions = self.history.claim(&owner, &by).await?;
         let in_use = |revision: &TemplateRevision| {
             let name = &revision.meta.key.name;

@@ -46,7 +46,8 @@ fn revision(pod: &Pod) -> &str {
 
 /// `current` and `update` are the names of the revisions that pods are of and become; `pods` those that the set owns.
 pub(super) fn plan(set: &StatefulSet, current: &str, update: &str, pods: &[Arc<Pod>], now: Timestamp) -> Plan {
-    let mut wanted: BTreeMap<i32, Option<Arc<Pod>>> = (set.start..set.start + set.replicas).map(|n| (n, None)).collect();
+    let mut wanted: BTreeMap<i32, Option<Arc<Pod>>> =
+        (set.start..set.start + set.replicas).map(|n| (n, None)).collect();
     let mut condemned = BTreeMap::new();
     for pod in pods {
         let Some(ordinal) = set.ordinal_of(pod) else { continue };
@@ -73,7 +74,8 @@ impl View<'_> {
     }
 
     fn status(&self, pods: &[Arc<Pod>]) -> StatefulStatus {
-        let count = |is: &dyn Fn(&Pod) -> bool| i32::try_from(pods.iter().filter(|pod| is(pod)).count()).unwrap_or(i32::MAX);
+        let count =
+            |is: &dyn Fn(&Pod) -> bool| i32::try_from(pods.iter().filter(|pod| is(pod)).count()).unwrap_or(i32::MAX);
         let of = |name: &str| count(&|pod| pod.meta.deleting.is_none() && revision(pod) == name);
         StatefulStatus {
             replicas: count(&|_| true),

@@ -123,7 +123,8 @@ pub(super) fn projected(source: &Value, field: &str, errors: &mut Vec<FieldError
     mode(&source["defaultMode"], &format!("{field}.defaultMode"), errors);
     for (index, part) in elements(&source["sources"]).enumerate() {
         let field = format!("{field}.sources[{index}]");
-        let kinds = ["secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate"];
+        let kinds =
+            ["secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate"];
         let given: Vec<&str> = kinds.into_iter().filter(|kind| is_set(&part[*kind])).collect();
         for extra in given.iter().skip(1) {
             let why = "may not specify more than 1 volume type";
@@ -144,7 +145,11 @@ pub(super) fn projected(source: &Value, field: &str, errors: &mut Vec<FieldError
                     let why = "may not specify a duration less than 10 minutes";
                     errors.push(FieldError::invalid(at, seconds, why));
                 } else if seconds.as_i64().is_some_and(|seconds| seconds > 1 << 32) {
-                    errors.push(FieldError::invalid(at, seconds, "may not specify a duration larger than 2^32 seconds"));
+                    errors.push(FieldError::invalid(
+                        at,
+                        seconds,
+                        "may not specify a duration larger than 2^32 seconds",
+                    ));
                 }
                 made_path(&source["path"], &format!("{field}.path"), errors);
             }

@@ -144,7 +144,8 @@ fn spreading(constraints: &Value, field: &str, errors: &mut Vec<FieldError>) {
     let mut seen = BTreeSet::new();
     for (index, constraint) in elements(constraints).enumerate() {
         let field = format!("{field}[{index}]");
-        let (skew, key, otherwise) = (&constraint["maxSkew"], &constraint["topologyKey"], &constraint["whenUnsatisfiable"]);
+        let (skew, key, otherwise) =
+            (&constraint["maxSkew"], &constraint["topologyKey"], &constraint["whenUnsatisfiable"]);
         if skew.as_i64().unwrap_or_default() <= 0 {
             errors.push(FieldError::invalid(format!("{field}.maxSkew"), skew, "must be greater than zero"));
         }

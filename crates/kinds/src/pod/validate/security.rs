@@ -67,7 +67,11 @@ fn profiles(context: &Value, field: &str, errors: &mut Vec<FieldError>) {
         let types = ["Localhost", "RuntimeDefault", "Unconfined"];
         let kind = &profile["type"];
         if text(kind).is_empty() {
-            let why = if name == "seccompProfile" { "type is required when seccompProfile is set" } else { "type is required when appArmorProfile is set" };
+            let why = if name == "seccompProfile" {
+                "type is required when seccompProfile is set"
+            } else {
+                "type is required when appArmorProfile is set"
+            };
             errors.push(FieldError::required(format!("{field}.type"), why));
             continue;
         }

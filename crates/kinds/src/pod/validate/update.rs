@@ -62,9 +62,8 @@ fn without_mutable(spec: &Value, old: &Value) -> Value {
 /// nodes are set.
 fn narrowed_placement(same: &mut Value, old: &Value) {
     let Some(fields) = same.as_object_mut() else { return };
-    let kept = elements_of(&old["nodeSelector"]).all(|(key, value)| {
-        fields.get("nodeSelector").is_some_and(|selector| selector.get(key) == Some(value))
-    });
+    let kept = elements_of(&old["nodeSelector"])
+        .all(|(key, value)| fields.get("nodeSelector").is_some_and(|selector| selector.get(key) == Some(value)));
     let rules = |spec: &Value| spec["affinity"]["nodeAffinity"].clone();
     if kept {
         put_back(fields, old, "nodeSelector");

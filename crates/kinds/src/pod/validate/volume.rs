@@ -67,16 +67,8 @@ fn source(volume: &Value, field: &str, errors: &mut Vec<FieldError>) {
         }
         "hostPath" => {
             projection::no_way_back(&source["path"], &format!("{field}.path"), errors);
-            let types = [
-                "",
-                "BlockDevice",
-                "CharDevice",
-                "Directory",
-                "DirectoryOrCreate",
-                "File",
-                "FileOrCreate",
-                "Socket",
-            ];
+            let types =
+                ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
             one_of(errors, &format!("{field}.type"), &source["type"], &types);
         }
         "nfs" if !text(&source["path"]).is_empty() && !text(&source["path"]).starts_with('/') => {

@@ -24,7 +24,8 @@ fn node(name: &str, labels: &[(&str, &str)], taints: Value) -> Arc<Node> {
 }
 
 fn pod(name: &str, node: &str, hash: &str, ready: bool) -> Pod {
-    let mut pod = Pod { bound_to: Some(node.into()), node: Some(node.into()), phase: Phase::Running, ready, ..Pod::default() };
+    let mut pod =
+        Pod { bound_to: Some(node.into()), node: Some(node.into()), phase: Phase::Running, ready, ..Pod::default() };
     pod.meta.key = ObjectKey::new("demo", name);
     pod.meta.uid = Uid(name.into());
     pod.meta.labels = [(REVISION_HASH.to_owned(), hash.to_owned())].into();
@@ -47,7 +48,11 @@ fn each_node_that_fits_gets_one_and_others_lose_theirs() {
         node("blue-1", &[("color", "blue")], json!([])),
         node("blue-2", &[("color", "blue")], json!([])),
         node("red", &[("color", "red")], json!([])),
-        node("cordoned", &[("color", "blue")], json!([{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}])),
+        node(
+            "cordoned",
+            &[("color", "blue")],
+            json!([{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]),
+        ),
         node("kept", &[("color", "blue")], json!([{"key": "other", "effect": "NoSchedule"}])),
         node("expelled", &[("color", "blue")], json!([{"key": "other", "effect": "NoExecute"}])),
     ];

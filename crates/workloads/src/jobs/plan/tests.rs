@@ -162,7 +162,8 @@ fn indexes_are_filled_from_the_lowest_and_each_succeeds_once() {
     world.end("p2", Phase::Succeeded, 0);
     world.end("p1", Phase::Failed, 1);
     world.look(4);
-    let indexes: Vec<&str> = world.pods.iter().filter(|pod| pod.is_active()).map(|pod| pod.annotations[INDEX].as_str()).collect();
+    let indexes: Vec<&str> =
+        world.pods.iter().filter(|pod| pod.is_active()).map(|pod| pod.annotations[INDEX].as_str()).collect();
     assert_eq!(indexes, ["0", "2"]);
     world.settle();
     assert_eq!(world.job.status.completed_indexes, "1");
@@ -209,9 +210,11 @@ fn more_failed_indexes_than_allowed_end_the_job() {
 
 #[test]
 fn a_failure_policy_ignores_counts_fails_an_index_or_the_job() {
-    let policy = |action: &str| json!({"rules": [
+    let policy = |action: &str| {
+        json!({"rules": [
         {"action": action, "onExitCodes": {"operator": "In", "values": [42]}},
-        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]});
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]})
+    };
     let mut world = World::new(json!({"completions": 1, "backoffLimit": 0, "podFailurePolicy": policy("FailJob")}));
     world.look(4);
     world.pods[0].conditions = vec![("DisruptionTarget".into(), "True".into())];
@@ -256,7 +259,8 @@ fn a_success_policy_ends_the_rest() {
 
 #[test]
 fn a_suspended_job_has_no_pods_and_its_time_begins_anew() {
-    let mut world = World::new(json!({"completions": 2, "parallelism": 2, "suspend": true, "activeDeadlineSeconds": 5_000}));
+    let mut world =
+        World::new(json!({"completions": 2, "parallelism": 2, "suspend": true, "activeDeadlineSeconds": 5_000}));
     world.settle();
     assert_eq!((world.pods.len(), world.job.status.started), (0, None));
     assert_eq!(world.says("Suspended").as_deref(), Some("JobSuspended"));

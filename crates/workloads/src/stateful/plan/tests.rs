@@ -135,7 +135,10 @@ fn a_partition_keeps_the_lower_numbers_as_they_are_even_when_they_are_made_again
     world.reap();
     world.settle();
     assert_eq!(world.names(), ["db-0@db-1", "db-1@db-1", "db-2@db-2"]);
-    world.set.strategy = Strategy::Rolling { partition: Some(0), unavailable: k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(1) };
+    world.set.strategy = Strategy::Rolling {
+        partition: Some(0),
+        unavailable: k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(1),
+    };
     world.settle();
     assert_eq!(world.set.status.current_revision.as_deref(), Some("db-2"));
 }
