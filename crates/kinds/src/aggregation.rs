@@ -3,11 +3,11 @@
 use super::{
     columns::column,
     fields::{elements, existing_map, is_set, map_at, set_default, text},
-    merge_keys, rules,
+    rules,
 };
 use orrery_api::k8s::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
 };
@@ -30,12 +30,9 @@ pub(super) fn descriptor() -> FixedResource {
             _ => validate(object, Some(old)),
         }),
         columns: COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..super::cluster_wide::<APIService>("apiservice")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = merge_keys!["status.conditions" => "type"];
 
 const COLUMNS: &[Column] = &[
     column("Service", 0, "What serves the group's version.", |object, _| {

@@ -3,12 +3,12 @@
 use super::{
     columns::column,
     fields::{elements, map_at, report, selectable, size, text, text_or},
-    merge_keys, rules,
+    rules,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use orrery_api::k8s::api::certificates::v1::CertificateSigningRequest;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey, PartOf, SelectableField, Subresource, Text},
+    descriptor::{Column, FixedResource, PartOf, SelectableField, Subresource, Text},
     meta::{self, NameRule},
     status::FieldError,
     table,
@@ -30,12 +30,9 @@ pub(super) fn descriptor() -> FixedResource {
         validate_part: Some(|_, object, old| validate(object, Some(old))),
         columns: COLUMNS,
         selectable_fields: SELECTABLE,
-        merge_keys: MERGE_KEYS,
         ..super::cluster_wide::<CertificateSigningRequest>("certificatesigningrequest")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = merge_keys![];
 
 const SELECTABLE: &[SelectableField] = &[selectable!("spec.signerName", ["spec"]["signerName"])];
 

@@ -4,11 +4,11 @@
 use super::{
     columns::CREATED_AT,
     fields::{elements, existing_map, is_set, map_at, one_of, report, set_default, size, text},
-    merge_keys, rules,
+    rules,
 };
 use orrery_api::k8s::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
     table,
@@ -29,12 +29,9 @@ pub(super) fn descriptor() -> FixedResource {
         validate,
         validate_part: Some(validate_part),
         columns: COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..super::cluster_wide::<CustomResourceDefinition>("customresourcedefinition")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = merge_keys!["spec.versions.schema.openAPIV3Schema.x-kubernetes-validations" => "rule"];
 
 const COLUMNS: &[Column] = &[table::NAME, CREATED_AT];
 

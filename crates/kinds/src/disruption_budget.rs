@@ -3,11 +3,11 @@
 use super::{
     columns::{column, integer, number, number_or_text},
     fields::{is_set, one_of},
-    merge_keys, rules,
+    rules,
 };
 use orrery_api::k8s::api::policy::v1::PodDisruptionBudget;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
 };
@@ -22,12 +22,9 @@ pub(super) fn descriptor() -> FixedResource {
         validate,
         validate_part: Some(validate_part),
         columns: COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..super::namespaced::<PodDisruptionBudget>("poddisruptionbudget")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = merge_keys!["status.conditions" => "type"];
 
 const COLUMNS: &[Column] = &[
     column("Min Available", 0, "How many pods have to stay.", |object, _| {

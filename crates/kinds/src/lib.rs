@@ -1,11 +1,14 @@
-//! The resources of Kubernetes that are built in, a module for each group or kind: their defaults, rules, columns,
-//! selectable fields and merge keys, in upstream's words.
+//! The resources of Kubernetes that are built in, a module for each group or kind: their defaults, rules, columns and
+//! selectable fields, in upstream's words. What they are described with, and the pod, which many of them hold, is
+//! `orrery-kind-rules`; the next kind is one more module here.
 //!
-//! Three tables are the starting points, taken from a type of `k8s-openapi`: `namespaced`, `cluster_wide` and `review`.
-//! Everything else stands in the kind's own module. The next kind is one more such module.
+//! * the core group: `pod` (below), `node`, `namespace`, `event`, `config`, `service_account`, and `core` for the rest.
+//! * what runs pods: `apps`, `batch`, `autoscaling`, `disruption_budget`, `priority_class`, `runtime_class`.
+//! * networks and storage: `networking`, `endpoint_slice`, `storage`, `devices`.
+//! * the API itself: `rbac`, `reviews`, `certificates`, `admission`, `custom_resource`, `aggregation`, `flow_control`, `lease`.
 //!
-//! What it is not: it keeps nothing and reads nothing; defaults that need other objects (a namespace's limits, a priority
-//! class) are admission, which is elsewhere.
+//! What it is not: it keeps nothing and reads nothing. Defaults that need other objects (a namespace's limits, a priority
+//! class) are admission, which is elsewhere; so are addresses of services, and the soundness of schemas and expressions.
 //!
 //! Start reading at [`resources`], then a small kind (`lease`).
 #![forbid(unsafe_code)]
@@ -16,41 +19,30 @@ mod apps;
 mod autoscaling;
 mod batch;
 mod certificates;
-mod columns;
 mod config;
 mod core;
 mod custom_resource;
 mod devices;
-mod difference;
 mod disruption_budget;
 mod endpoint_slice;
 mod event;
 mod event_v1;
-mod fields;
 mod flow_control;
 mod lease;
 mod namespace;
 mod networking;
 mod node;
-mod pod;
 mod priority_class;
-mod quantity;
 mod rbac;
 mod reviews;
-mod rules;
 mod runtime_class;
 mod service_account;
 mod storage;
-#[cfg(test)]
-mod testing;
 
-use orrery_api::k8s::{ClusterResourceScope, NamespaceResourceScope, Resource};
-use orrery_machinery::{
-    descriptor::{FixedResource, MergeKey, ResourceDescriptor, Storage, decode_as, schema_of},
-    meta,
-};
-use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+#[cfg(test)]
+use orrery_kind_rules::testing;
+use orrery_kind_rules::{cluster_wide, columns, difference, fields, namespaced, pod, quantity, review, rules};
+use orrery_machinery::descriptor::{FixedResource, ResourceDescriptor};
 
 /// Every built-in resource.
 #[must_use]
@@ -79,101 +71,6 @@ fn fixed() -> Vec<FixedResource> {
     all
 }
 
-/// Merge keys of `metadata`, which every kind has, and those listed: `path => key`, or a path alone for a set of scalars.
-macro_rules! merge_keys {
-    ($($path:expr $(=> $key:literal)?),* $(,)?) => {
-        &[
-            orrery_machinery::descriptor::MergeKey { path: "metadata.finalizers", key: None },
-            orrery_machinery::descriptor::MergeKey { path: "metadata.ownerReferences", key: Some("uid") },
-            $(orrery_machinery::descriptor::MergeKey {
-                path: $path,
-                key: $crate::merge_keys!(@key $($key)?),
-            }),*
-        ]
-    };
-    (@key) => { None };
-    (@key $key:literal) => { Some($key) };
-}
-use merge_keys;
-
-/// Merge keys of a kind with a pod's spec at `$spec`, and those listed.
-macro_rules! pod_merge_keys {
-    ($spec:literal $(, $path:expr => $key:literal)* $(,)?) => {
-        $crate::merge_keys![
-            concat!($spec, ".containers") => "name",
-            concat!($spec, ".containers.env") => "name",
-            concat!($spec, ".containers.ports") => "containerPort",
-            concat!($spec, ".containers.volumeDevices") => "devicePath",
-            concat!($spec, ".containers.volumeMounts") => "mountPath",
-            concat!($spec, ".ephemeralContainers") => "name",
-            concat!($spec, ".ephemeralContainers.env") => "name",
-            concat!($spec, ".ephemeralContainers.ports") => "containerPort",
-            concat!($spec, ".ephemeralContainers.volumeDevices") => "devicePath",
-            concat!($spec, ".ephemeralContainers.volumeMounts") => "mountPath",
-            concat!($spec, ".hostAliases") => "ip",
-            concat!($spec, ".imagePullSecrets") => "name",
-            concat!($spec, ".initContainers") => "name",
-            concat!($spec, ".initContainers.env") => "name",
-            concat!($spec, ".initContainers.ports") => "containerPort",
-            concat!($spec, ".initContainers.volumeDevices") => "devicePath",
-            concat!($spec, ".initContainers.volumeMounts") => "mountPath",
-            concat!($spec, ".resourceClaims") => "name",
-            concat!($spec, ".schedulingGates") => "name",
-            concat!($spec, ".topologySpreadConstraints") => "topologyKey",
-            concat!($spec, ".volumes") => "name",
-            concat!($spec, ".volumes.ephemeral.volumeClaimTemplate.metadata.finalizers"),
-            concat!($spec, ".volumes.ephemeral.volumeClaimTemplate.metadata.ownerReferences") => "uid",
-            $($path => $key),*
-        ]
-    };
-}
-use pod_merge_keys;
-
-const METADATA_KEYS: &[MergeKey] = merge_keys![];
-
-fn base<T: Resource + DeserializeOwned + JsonSchema>(singular: &'static str) -> FixedResource {
-    FixedResource {
-        group: T::GROUP,
-        version: T::VERSION,
-        kind: T::KIND,
-        plural: T::URL_PATH_SEGMENT,
-        singular,
-        decode: decode_as::<T>,
-        validate: |object, old| meta::validate(object, old, true, meta::NameRule::DnsSubdomain),
-        merge_keys: METADATA_KEYS,
-        schema: schema_of::<T>,
-        ..FixedResource::PLAIN
-    }
-}
-
-/// A resource whose objects live in namespaces.
-fn namespaced<T>(singular: &'static str) -> FixedResource
-where
-    T: Resource<Scope = NamespaceResourceScope> + DeserializeOwned + JsonSchema,
-{
-    base::<T>(singular)
-}
-
-/// A resource whose objects live outside of namespaces.
-fn cluster_wide<T>(singular: &'static str) -> FixedResource
-where
-    T: Resource<Scope = ClusterResourceScope> + DeserializeOwned + JsonSchema,
-{
-    FixedResource {
-        namespaced: false,
-        validate: |object, old| meta::validate(object, old, false, meta::NameRule::DnsSubdomain),
-        ..base::<T>(singular)
-    }
-}
-
-/// A resource that is answered at once and not stored.
-fn review<T>(singular: &'static str) -> FixedResource
-where
-    T: Resource<Scope = ClusterResourceScope> + DeserializeOwned + JsonSchema,
-{
-    FixedResource { storage: Storage::Review, validate: |_, _| Vec::new(), ..cluster_wide::<T>(singular) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,24 +88,106 @@ mod tests {
         }
     }
 
-    #[test]
-    fn no_function_of_a_descriptor_minds_what_it_is_given() {
-        let odd = [
+    /// Objects that are no objects of any kind, or of the wrong types all the way down.
+    fn odd() -> Vec<Value> {
+        let list = || json!([1, {"ports": 2, "env": [3]}, null, "x", [[]]]);
+        let deep = || {
+            json!({
+                "containers": list(), "volumes": list(), "template": {"metadata": 4, "spec": {"containers": list()}}, "rules": list(),
+                "selector": [], "strategy": "x", "updateStrategy": 5, "jobTemplate": {"spec": []}, "limits": list(),
+                "hard": {"pods": []}, "versions": list(), "names": 1, "ports": list(), "subsets": list(), "devices": {"requests": list()},
+                "metrics": list(), "behavior": {"scaleUp": 1}, "ingress": list(), "egress": list(), "tls": list(), "cidrs": list(),
+                "limited": {"limitResponse": 3}, "tolerations": list(), "affinity": {"nodeAffinity": list()}, "taints": list(),
+            })
+        };
+        vec![
             Value::Null,
             json!([]),
             json!("text"),
+            json!(7),
             json!({"metadata": 1, "spec": "x", "status": [], "data": 3, "stringData": {"a": 1}, "rules": [1]}),
-            json!({"metadata": {"name": 5}, "spec": {"containers": [1, {"ports": 2, "env": [3]}], "volumes": [null]}}),
-        ];
+            json!({"metadata": {"name": 5, "labels": [], "annotations": 1, "ownerReferences": list()}, "spec": deep(), "status": deep(),
+                "webhooks": list(), "endpoints": list(), "subsets": list(), "ports": list(), "parameters": [], "template": list(),
+                "overhead": 1, "scheduling": [], "series": 1, "regarding": [], "conditions": list()}),
+            json!({"spec": {"spec": deep(), "matchConstraints": {"resourceRules": list()}, "paramRef": 1}, "status": {"conditions": list()}}),
+        ]
+    }
+
+    #[test]
+    fn no_function_of_a_descriptor_minds_what_it_is_given() {
+        use orrery_machinery::descriptor::Does;
         for d in fixed() {
-            for object in &odd {
-                let mut object = object.clone();
-                (d.default)(&mut object);
-                (d.prepare_create)(&mut object);
-                (d.validate)(&object, None).clear();
-                (d.validate)(&object, Some(&object)).clear();
-                d.columns.iter().for_each(|column| drop((column.cell)(&object, 0)));
-                d.selectable_fields.iter().for_each(|field| drop((field.value)(&object)));
+            for before in odd() {
+                for object in odd() {
+                    let mut object = object;
+                    (d.decode)(&object).ok();
+                    (d.prepare_create)(&mut object);
+                    (d.prepare_update)(&before, &mut object);
+                    (d.default)(&mut object);
+                    (d.validate)(&object, None).clear();
+                    (d.validate)(&object, Some(&before)).clear();
+                    (d.warnings)(&object, Some(&before)).clear();
+                    for part in d.subresources {
+                        if let Does::Part(does) = part.does {
+                            drop(does(&before, object.clone()));
+                        }
+                    }
+                    if let Some(validate) = d.validate_part {
+                        ["status", "scale", "resize", "ephemeralcontainers", "approval"]
+                            .iter()
+                            .for_each(|part| validate(part, &object, &before).clear());
+                    }
+                    if let Some(other) = d.stored_as {
+                        (other.on_write)(&mut object);
+                        (other.on_read)(&mut object);
+                    }
+                    d.columns.iter().for_each(|column| drop((column.cell)(&object, 0)));
+                    d.selectable_fields.iter().for_each(|field| drop((field.value)(&object)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_that_the_conformance_tests_write_is_here() {
+        let all = fixed();
+        let expected = [
+            (
+                "",
+                "pods services endpoints podtemplates replicationcontrollers limitranges resourcequotas persistentvolumes \
+                  persistentvolumeclaims nodes namespaces events configmaps secrets serviceaccounts",
+            ),
+            ("apps", "deployments replicasets statefulsets daemonsets controllerrevisions"),
+            ("batch", "jobs cronjobs"),
+            ("autoscaling", "horizontalpodautoscalers"),
+            ("policy", "poddisruptionbudgets"),
+            ("discovery.k8s.io", "endpointslices"),
+            ("events.k8s.io", "events"),
+            ("networking.k8s.io", "ingresses ingressclasses networkpolicies servicecidrs ipaddresses"),
+            (
+                "storage.k8s.io",
+                "storageclasses csidrivers csinodes csistoragecapacities volumeattachments \
+                                volumeattributesclasses",
+            ),
+            ("resource.k8s.io", "deviceclasses resourceclaims resourceclaimtemplates resourceslices"),
+            ("node.k8s.io", "runtimeclasses"),
+            ("scheduling.k8s.io", "priorityclasses"),
+            ("certificates.k8s.io", "certificatesigningrequests"),
+            ("coordination.k8s.io", "leases"),
+            ("flowcontrol.apiserver.k8s.io", "flowschemas prioritylevelconfigurations"),
+            ("apiextensions.k8s.io", "customresourcedefinitions"),
+            ("apiregistration.k8s.io", "apiservices"),
+            (
+                "admissionregistration.k8s.io",
+                "validatingwebhookconfigurations mutatingwebhookconfigurations \
+                validatingadmissionpolicies validatingadmissionpolicybindings mutatingadmissionpolicies \
+                mutatingadmissionpolicybindings",
+            ),
+            ("rbac.authorization.k8s.io", "roles rolebindings clusterroles clusterrolebindings"),
+        ];
+        for (group, plurals) in expected {
+            for plural in plurals.split_whitespace() {
+                assert!(all.iter().any(|d| d.group == group && d.plural == plural), "{group} {plural}");
             }
         }
     }

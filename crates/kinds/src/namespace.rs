@@ -1,10 +1,9 @@
 //! `v1 Namespace`.
 
 use super::fields::{map_at, selectable, set_default, text};
-use super::merge_keys;
 use orrery_api::k8s::api::core::v1::Namespace;
 use orrery_machinery::{
-    descriptor::{Column, Does, FixedResource, MergeKey, SelectableField, Subresource, Text},
+    descriptor::{Column, Does, FixedResource, SelectableField, Subresource, Text},
     meta::{self, NameRule},
 };
 use serde_json::{Value, json};
@@ -24,7 +23,6 @@ pub(super) fn descriptor() -> FixedResource {
         prepare_create: |object| object_status(object),
         columns: COLUMNS,
         selectable_fields: SELECTABLE,
-        merge_keys: MERGE_KEYS,
         ..super::cluster_wide::<Namespace>("namespace")
     }
 }
@@ -70,8 +68,6 @@ fn keep_finalizers(old: &Value, new: &mut Value) {
         spec.insert("finalizers".into(), finalizers.clone());
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = merge_keys!["status.conditions" => "type"];
 
 const SELECTABLE: &[SelectableField] = &[selectable!("status.phase", ["status"]["phase"])];
 

@@ -2,10 +2,9 @@
 
 use super::columns::column;
 use super::fields::{elements, one_of, selectable_flag, text, text_or};
-use super::merge_keys;
 use orrery_api::k8s::api::core::v1::Node;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey, SelectableField},
+    descriptor::{Column, FixedResource, SelectableField},
     meta::{self, NameRule},
     status::FieldError,
     table,
@@ -19,13 +18,9 @@ pub(super) fn descriptor() -> FixedResource {
         validate,
         columns: COLUMNS,
         selectable_fields: SELECTABLE,
-        merge_keys: MERGE_KEYS,
         ..super::cluster_wide::<Node>("node")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] =
-    merge_keys!["spec.podCIDRs", "status.addresses" => "type", "status.conditions" => "type"];
 
 const SELECTABLE: &[SelectableField] = &[selectable_flag("spec.unschedulable", |object| {
     object["spec"]["unschedulable"].as_bool().unwrap_or_default().to_string()

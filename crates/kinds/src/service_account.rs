@@ -1,16 +1,14 @@
 //! `v1 ServiceAccount`.
 
 use super::fields::size;
-use super::merge_keys;
 use orrery_api::k8s::api::core::v1::ServiceAccount;
-use orrery_machinery::descriptor::{Column, FixedResource, MergeKey, Subresource};
+use orrery_machinery::descriptor::{Column, FixedResource, Subresource};
 
 pub(super) fn descriptor() -> FixedResource {
     FixedResource {
         short_names: &["sa"],
         subresources: SUBRESOURCES,
         columns: COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..super::namespaced::<ServiceAccount>("serviceaccount")
     }
 }
@@ -18,8 +16,6 @@ pub(super) fn descriptor() -> FixedResource {
 /// Issues tokens.
 const SUBRESOURCES: &[Subresource] =
     &[Subresource::handled("token", ("authentication.k8s.io", "v1", "TokenRequest"), &["create"])];
-
-const MERGE_KEYS: &[MergeKey] = merge_keys!["secrets" => "name"];
 
 const COLUMNS: &[Column] = &[Column {
     name: "Secrets",

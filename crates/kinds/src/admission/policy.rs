@@ -5,11 +5,11 @@ use super::matching;
 use crate::{
     columns::{column, integer},
     fields::{elements, existing_map, is_set, map_at, one_of, report, set_default, size, text},
-    merge_keys, rules,
+    rules,
 };
 use orrery_api::k8s::api::admissionregistration::v1::{MutatingAdmissionPolicy, ValidatingAdmissionPolicy};
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
 };
@@ -29,7 +29,6 @@ pub(super) fn validating() -> FixedResource {
             _ => validate_validating(object, Some(old)),
         }),
         columns: VALIDATING_COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..crate::cluster_wide::<ValidatingAdmissionPolicy>("validatingadmissionpolicy")
     }
 }
@@ -47,12 +46,9 @@ pub(super) fn mutating() -> FixedResource {
         },
         validate: validate_mutating,
         columns: MUTATING_COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..crate::cluster_wide::<MutatingAdmissionPolicy>("mutatingadmissionpolicy")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = merge_keys!["spec.matchConditions" => "name", "spec.variables" => "name"];
 
 const PARAM_KIND: Column = column("ParamKind", 0, "The kind of what the policy is set by.", |object, _| {
     let kind = &object["spec"]["paramKind"];

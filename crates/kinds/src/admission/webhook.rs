@@ -4,11 +4,11 @@ use super::matching;
 use crate::{
     columns::integer,
     fields::{elements, existing_map, is_set, maps_in, one_of, report, set_default, size, text},
-    merge_keys, rules,
+    rules,
 };
 use orrery_api::k8s::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
 };
@@ -36,12 +36,9 @@ fn both(base: FixedResource) -> FixedResource {
         unconditional_update: false,
         validate,
         columns: COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..base
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = merge_keys!["webhooks" => "name", "webhooks.matchConditions" => "name"];
 
 const COLUMNS: &[Column] =
     &[integer("Webhooks", "How many webhooks there are.", |object, _| size(&object["webhooks"]).into())];

@@ -4,11 +4,11 @@ use super::{SCALE, collisions_grow, counts_fit, labels_match, lasting_template, 
 use crate::{
     columns::{column, number, selector_text, wide_template_columns},
     fields::{is_set, map_at, set_default, text},
-    pod, pod_merge_keys, rules,
+    pod, rules,
 };
 use orrery_api::k8s::api::apps::v1::Deployment;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
 };
@@ -25,12 +25,9 @@ pub(super) fn descriptor() -> FixedResource {
         validate,
         validate_part: Some(validate_part),
         columns: &COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..crate::namespaced::<Deployment>("deployment")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = pod_merge_keys!["spec.template.spec", "status.conditions" => "type"];
 
 const WIDE: [Column; 3] =
     wide_template_columns!(["spec"]["template"]["spec"]; |object, _| selector_text(&object["spec"]["selector"]));

@@ -4,11 +4,11 @@ use super::{SCALE, counts_fit, labels_match, lasting_template, selector};
 use crate::{
     columns::{integer, number, selector_text, wide_template_columns},
     fields::{map_at, set_default},
-    pod, pod_merge_keys, rules,
+    pod, rules,
 };
 use orrery_api::k8s::api::apps::v1::ReplicaSet;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey, SelectableField},
+    descriptor::{Column, FixedResource, SelectableField},
     meta::{self, NameRule},
     status::FieldError,
 };
@@ -26,12 +26,9 @@ pub(super) fn descriptor() -> FixedResource {
         validate_part: Some(validate_part),
         columns: &COLUMNS,
         selectable_fields: SELECTABLE,
-        merge_keys: MERGE_KEYS,
         ..crate::namespaced::<ReplicaSet>("replicaset")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = pod_merge_keys!["spec.template.spec", "status.conditions" => "type"];
 
 pub(crate) const SELECTABLE: &[SelectableField] = &[SelectableField {
     path: "status.replicas",

@@ -5,11 +5,11 @@ use crate::{
     columns::{column, wide_template_columns},
     core::persistent_volume_claim as claim,
     fields::{elements, is_set, map_at, maps_in, one_of, set_default, text},
-    pod, pod_merge_keys, rules,
+    pod, rules,
 };
 use orrery_api::k8s::api::apps::v1::StatefulSet;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
 };
@@ -26,16 +26,9 @@ pub(super) fn descriptor() -> FixedResource {
         validate,
         validate_part: Some(validate_part),
         columns: &COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..crate::namespaced::<StatefulSet>("statefulset")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = pod_merge_keys![
-    "spec.template.spec",
-    "spec.volumeClaimTemplates.status.conditions" => "type",
-    "status.conditions" => "type",
-];
 
 const WIDE: [Column; 3] = wide_template_columns!(["spec"]["template"]["spec"]; |_, _| Value::Null);
 

@@ -5,11 +5,11 @@ mod v1;
 use crate::{
     columns::{column, number_or_text},
     fields::{elements, existing_map, is_set, map_at, one_of, set_default, size, text},
-    merge_keys, rules,
+    rules,
 };
 use orrery_api::k8s::api::autoscaling::v2::HorizontalPodAutoscaler;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
 };
@@ -28,12 +28,9 @@ fn descriptor() -> FixedResource {
         validate,
         validate_part: Some(validate_part),
         columns: COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..crate::namespaced::<HorizontalPodAutoscaler>("horizontalpodautoscaler")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = merge_keys!["status.conditions" => "type"];
 
 const COLUMNS: &[Column] = &[
     column("Reference", 0, "What is scaled.", |object, _| {

@@ -4,11 +4,11 @@ use super::{job, schedule};
 use crate::{
     columns::{age_or, column, flag_text, selector_text, wide_template_columns},
     fields::{is_set, map_at, set_default, size, text, text_or},
-    pod_merge_keys, rules,
+    rules,
 };
 use orrery_api::k8s::api::batch::v1::CronJob;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
 };
@@ -30,12 +30,9 @@ pub(super) fn descriptor() -> FixedResource {
             _ => validate(object, Some(old)),
         }),
         columns: &COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..crate::namespaced::<CronJob>("cronjob")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = pod_merge_keys!["spec.jobTemplate.spec.template.spec"];
 
 const WIDE: [Column; 3] = wide_template_columns!(
     ["spec"]["jobTemplate"]["spec"]["template"]["spec"];

@@ -4,11 +4,11 @@ use super::{failure_policy, success_policy};
 use crate::{
     columns::{column, selector_text, wide_template_columns},
     fields::{elements, existing_map, is_set, map_at, maps_in, one_of, report, set_default, size, text},
-    pod, pod_merge_keys, rules,
+    pod, rules,
 };
 use orrery_api::k8s::api::batch::v1::Job;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey, SelectableField},
+    descriptor::{Column, FixedResource, SelectableField},
     meta::{self, NameRule},
     selector::LabelSelector,
     status::FieldError,
@@ -28,12 +28,9 @@ pub(super) fn descriptor() -> FixedResource {
         validate_part: Some(validate_part),
         columns: &COLUMNS,
         selectable_fields: SELECTABLE,
-        merge_keys: MERGE_KEYS,
         ..crate::namespaced::<Job>("job")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = pod_merge_keys!["spec.template.spec", "status.conditions" => "type"];
 
 const SELECTABLE: &[SelectableField] = &[SelectableField {
     path: "status.successful",

@@ -7,6 +7,7 @@ use crate::{
     rules,
 };
 use orrery_api::k8s::api::core::v1::PersistentVolume;
+use orrery_kind_rules::claim;
 use orrery_machinery::{
     descriptor::{Column, FixedResource},
     meta::{self, NameRule},
@@ -71,21 +72,6 @@ pub(super) fn access_modes_text(modes: &Value) -> String {
     MODES.into_iter().filter(|(mode, _)| there(mode)).map(|(_, short)| short).collect::<Vec<_>>().join(",")
 }
 
-/// Checks access modes, of which there has to be one; `why` says so.
-pub(super) fn access_modes(modes: &Value, field: &str, why: &str, errors: &mut Vec<FieldError>) {
-    if size(modes) == 0 {
-        errors.push(FieldError::required(field, why));
-    }
-    for mode in elements(modes) {
-        let supported = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
-        one_of(errors, field, mode, &supported);
-    }
-    if size(modes) > 1 && elements(modes).any(|mode| mode == "ReadWriteOncePod") {
-        let why = "may not use ReadWriteOncePod with other access modes";
-        errors.push(FieldError::forbidden(field, why));
-    }
-}
-
 fn default(object: &mut Value) {
     let Some(volume) = object.as_object_mut() else { return };
     if let Some(spec) = map_at(volume, "spec") {
@@ -133,7 +119,7 @@ fn sources(spec: &Value) -> impl Iterator<Item = (&'static str, &Value)> {
 fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = meta::validate(object, old, false, NameRule::DnsSubdomain);
     let spec = &object["spec"];
-    access_modes(&spec["accessModes"], "spec.accessModes", "", &mut errors);
+    claim::access_modes(&spec["accessModes"], "spec.accessModes", "", &mut errors);
     capacity(&spec["capacity"], &mut errors);
     let policies = ["Delete", "Recycle", "Retain"];
     one_of(&mut errors, "spec.persistentVolumeReclaimPolicy", &spec["persistentVolumeReclaimPolicy"], &policies);

@@ -1,16 +1,15 @@
 //! `v1 PersistentVolumeClaim`.
 
-use super::persistent_volume::{access_modes, access_modes_text, phase_text};
+use super::persistent_volume::{access_modes_text, phase_text};
 use crate::{
     columns::{column, number_or_text},
-    fields::{is_set, map_at, one_of, set_default, text, text_or},
-    merge_keys,
+    fields::{is_set, map_at, set_default, text, text_or},
     quantity::{self, milli},
-    rules,
 };
 use orrery_api::k8s::api::core::v1::PersistentVolumeClaim;
+use orrery_kind_rules::claim;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
 };
@@ -28,12 +27,9 @@ pub(super) fn descriptor() -> FixedResource {
         validate,
         validate_part: Some(validate_part),
         columns: COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..crate::namespaced::<PersistentVolumeClaim>("persistentvolumeclaim")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = merge_keys!["status.conditions" => "type"];
 
 /// The class of storage, in the annotation of old or in its field.
 fn class(claim: &Value) -> &str {
@@ -73,33 +69,11 @@ pub(crate) fn fill_in(claim: &mut Map<String, Value>) {
 
 fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = meta::validate(object, old, true, NameRule::DnsSubdomain);
-    check_spec(&object["spec"], "spec", &mut errors);
+    claim::check_spec(&object["spec"], "spec", &mut errors);
     if let Some(old) = old {
         change(object, old, &mut errors);
     }
     errors
-}
-
-/// Checks a claim's spec that stands at `at`.
-pub(crate) fn check_spec(spec: &Value, at: &str, errors: &mut Vec<FieldError>) {
-    rules::selector(errors, &format!("{at}.selector"), &spec["selector"]);
-    access_modes(&spec["accessModes"], &format!("{at}.accessModes"), "at least 1 access mode is required", errors);
-    let (field, storage) = (format!("{at}.resources[storage]"), &spec["resources"]["requests"]["storage"]);
-    if !is_set(storage) {
-        errors.push(FieldError::required(field, ""));
-    } else if quantity::check(errors, &field, storage) && milli(storage) == Some(0) {
-        errors.push(FieldError::invalid(field, storage, "must be greater than zero"));
-    }
-    for name in ["storageClassName", "volumeAttributesClassName"] {
-        rules::optional_name(errors, &format!("{at}.{name}"), &spec[name], meta::dns_subdomain_problems);
-    }
-    one_of(errors, &format!("{at}.volumeMode"), &spec["volumeMode"], &["Block", "Filesystem"]);
-    for name in ["dataSource", "dataSourceRef"] {
-        let source = &spec[name];
-        for field in ["name", "kind"].into_iter().filter(|_| is_set(source)) {
-            rules::required(errors, &format!("{at}.{name}.{field}"), &source[field]);
-        }
-    }
 }
 
 /// A claim stays what it is; one that has got its volume may ask for more, or for other attributes.

@@ -2,11 +2,11 @@
 
 use crate::{
     columns::{column, container_fields, labels_text},
-    pod, pod_merge_keys,
+    pod,
 };
 use orrery_api::k8s::api::core::v1::PodTemplate;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
     table,
@@ -23,12 +23,9 @@ pub(super) fn descriptor() -> FixedResource {
         },
         validate,
         columns: COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..crate::namespaced::<PodTemplate>("podtemplate")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = pod_merge_keys!["template.spec"];
 
 /// In full: there is no age.
 const COLUMNS: &[Column] = &[

@@ -4,11 +4,11 @@ use crate::{
     apps::{CURRENT, DESIRED, READY, REPLICAS_SELECTABLE, SCALE, lasting_template, replica_status},
     columns::{labels_text, wide_template_columns},
     fields::{map_at, set_default, size},
-    pod, pod_merge_keys, rules,
+    pod, rules,
 };
 use orrery_api::k8s::api::core::v1::ReplicationController;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
 };
@@ -27,12 +27,9 @@ pub(super) fn descriptor() -> FixedResource {
         validate_part: Some(validate_part),
         columns: &COLUMNS,
         selectable_fields: REPLICAS_SELECTABLE,
-        merge_keys: MERGE_KEYS,
         ..crate::namespaced::<ReplicationController>("replicationcontroller")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = pod_merge_keys!["spec.template.spec", "status.conditions" => "type"];
 
 const WIDE: [Column; 3] =
     wide_template_columns!(["spec"]["template"]["spec"]; |object, _| labels_text(&object["spec"]["selector"]));

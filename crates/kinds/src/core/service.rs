@@ -7,11 +7,11 @@ mod ports;
 use crate::{
     columns::{column, labels_text, load_balancer_text},
     fields::{elements, is_set, map_at, maps_in, one_of, report, selectable, set_default, size, text, text_or},
-    merge_keys, rules,
+    rules,
 };
 use orrery_api::k8s::api::core::v1::Service;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey, SelectableField},
+    descriptor::{Column, FixedResource, SelectableField},
     meta::{self, NameRule},
     status::FieldError,
 };
@@ -30,12 +30,9 @@ pub(super) fn descriptor() -> FixedResource {
         prepare_update: change::prepare,
         columns: COLUMNS,
         selectable_fields: SELECTABLE,
-        merge_keys: MERGE_KEYS,
         ..crate::namespaced::<Service>("service")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = merge_keys!["spec.ports" => "port", "status.conditions" => "type"];
 
 const SELECTABLE: &[SelectableField] =
     &[selectable!("spec.clusterIP", ["spec"]["clusterIP"]), selectable!("spec.type", ["spec"]["type"])];

@@ -4,11 +4,11 @@ use super::class;
 use crate::{
     columns::column,
     fields::{elements, existing_map, is_set, map_at, maps_in, one_of, set_default, size, text},
-    merge_keys, rules,
+    rules,
 };
 use orrery_api::k8s::api::resource::v1::{ResourceClaim, ResourceClaimTemplate};
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
 };
@@ -26,7 +26,6 @@ pub(super) fn descriptor() -> FixedResource {
         validate,
         validate_part: Some(validate_part),
         columns: COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..crate::namespaced::<ResourceClaim>("resourceclaim")
     }
 }
@@ -50,8 +49,6 @@ pub(super) fn template() -> FixedResource {
         ..crate::namespaced::<ResourceClaimTemplate>("resourceclaimtemplate")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = merge_keys!["status.reservedFor" => "uid"];
 
 const COLUMNS: &[Column] =
     &[column("State", 0, "How far the claim has come.", |claim, _| states(claim).join(",").into())];

@@ -3,11 +3,11 @@
 use crate::{
     columns::column,
     fields::{elements, is_set, map_at, one_of, set_default, size, text, text_or},
-    merge_keys, rules,
+    rules,
 };
 use orrery_api::k8s::api::flowcontrol::v1::FlowSchema;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
     table,
@@ -32,12 +32,9 @@ pub(super) fn descriptor() -> FixedResource {
             _ => validate(object, Some(old)),
         }),
         columns: COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..crate::cluster_wide::<FlowSchema>("flowschema")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = merge_keys!["status.conditions" => "type"];
 
 /// In full, because a column stands after the age.
 const COLUMNS: &[Column] = &[

@@ -3,11 +3,11 @@
 use crate::{
     columns::{column, number_or_text},
     fields::{existing_map, is_set, map_at, set_default, text},
-    merge_keys, rules,
+    rules,
 };
 use orrery_api::k8s::api::flowcontrol::v1::PriorityLevelConfiguration;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
 };
@@ -24,12 +24,9 @@ pub(super) fn descriptor() -> FixedResource {
             _ => validate(object, Some(old)),
         }),
         columns: COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..crate::cluster_wide::<PriorityLevelConfiguration>("prioritylevelconfiguration")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = merge_keys!["status.conditions" => "type"];
 
 fn queuing<'a>(object: &'a Value, field: &str) -> &'a Value {
     &object["spec"]["limited"]["limitResponse"]["queuing"][field]

@@ -3,11 +3,11 @@
 use crate::{
     columns::column,
     fields::{elements, is_set, report, size, text},
-    merge_keys, rules,
+    rules,
 };
 use orrery_api::k8s::api::networking::v1::{IPAddress, ServiceCIDR};
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
 };
@@ -23,7 +23,6 @@ pub(super) fn service_cidr() -> FixedResource {
             _ => validate_cidr(object, Some(old)),
         }),
         columns: CIDR_COLUMNS,
-        merge_keys: CIDR_MERGE_KEYS,
         ..crate::cluster_wide::<ServiceCIDR>("servicecidr")
     }
 }
@@ -36,8 +35,6 @@ pub(super) fn ip_address() -> FixedResource {
         ..crate::cluster_wide::<IPAddress>("ipaddress")
     }
 }
-
-const CIDR_MERGE_KEYS: &[MergeKey] = merge_keys!["status.conditions" => "type"];
 
 const CIDR_COLUMNS: &[Column] = &[column("CIDRs", 0, "The ranges.", |object, _| {
     elements(&object["spec"]["cidrs"]).map(text).collect::<Vec<_>>().join(",").into()

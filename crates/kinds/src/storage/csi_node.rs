@@ -4,11 +4,11 @@ use super::driver_name_problems;
 use crate::{
     columns::integer,
     fields::{elements, size, text},
-    merge_keys, rules,
+    rules,
 };
 use orrery_api::k8s::api::storage::v1::CSINode;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, MergeKey},
+    descriptor::{Column, FixedResource},
     meta::{self, NameRule},
     status::FieldError,
 };
@@ -20,12 +20,9 @@ pub(super) fn descriptor() -> FixedResource {
         unconditional_update: false,
         validate,
         columns: COLUMNS,
-        merge_keys: MERGE_KEYS,
         ..crate::cluster_wide::<CSINode>("csinode")
     }
 }
-
-const MERGE_KEYS: &[MergeKey] = merge_keys!["spec.drivers" => "name"];
 
 const COLUMNS: &[Column] =
     &[integer("Drivers", "How many drivers the node has.", |node, _| size(&node["spec"]["drivers"]).into())];

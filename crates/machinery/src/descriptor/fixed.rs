@@ -1,7 +1,7 @@
 //! Built-in kinds: tables of functions, turned into descriptors.
 
 use super::{
-    DecodeError, FieldReader, MergeKey, ResourceDescriptor, Rules, Storage, StoredAs, Subresource, TableColumn, Text,
+    DecodeError, FieldReader, ResourceDescriptor, Rules, Storage, StoredAs, Subresource, TableColumn, Text,
     replace_status, unknown,
 };
 use crate::status::{ApiError, FieldError};
@@ -68,8 +68,6 @@ pub struct FixedResource {
     pub columns: &'static [Column],
     /// Fields that a field selector may name beyond `metadata.name` and `metadata.namespace`.
     pub selectable_fields: &'static [SelectableField],
-    /// Which lists are merged by which key in a strategic merge patch.
-    pub merge_keys: &'static [MergeKey],
     /// The OpenAPI v3 schema, with definitions under `$defs`.
     pub schema: fn() -> Value,
 }
@@ -104,7 +102,6 @@ impl FixedResource {
         orphans_by_default: false,
         columns: &[],
         selectable_fields: &[],
-        merge_keys: &[],
         schema: || Value::Null,
     };
 }

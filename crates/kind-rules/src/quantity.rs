@@ -1,22 +1,22 @@
 //! Amounts of resources, and the names of resources.
 
-use super::fields::{is_set, report};
+use crate::fields::{is_set, report};
 use orrery_api::units::parse_quantity_milli;
 use orrery_machinery::{meta, status::FieldError};
 use serde_json::Value;
 
 /// An amount as its author wrote it.
-pub(crate) fn plain(amount: &Value) -> String {
+pub fn plain(amount: &Value) -> String {
     amount.as_str().map_or_else(|| amount.to_string(), str::to_owned)
 }
 
 /// An amount in thousandths; none for what is no amount, or below zero.
-pub(crate) fn milli(amount: &Value) -> Option<u128> {
+pub fn milli(amount: &Value) -> Option<u128> {
     if is_set(amount) { parse_quantity_milli(plain(amount).trim_start_matches('+')).ok() } else { None }
 }
 
 /// Adds an error when `amount` is no amount or below zero; whether it is fine.
-pub(crate) fn check(errors: &mut Vec<FieldError>, field: &str, amount: &Value) -> bool {
+pub fn check(errors: &mut Vec<FieldError>, field: &str, amount: &Value) -> bool {
     let text = plain(amount);
     if let Some(positive) = text.strip_prefix('-')
         && parse_quantity_milli(positive).is_ok()
@@ -34,7 +34,7 @@ pub(crate) fn check(errors: &mut Vec<FieldError>, field: &str, amount: &Value) -
 }
 
 /// As [`check`], and that there are no parts of a thing that is counted.
-pub(crate) fn check_of(errors: &mut Vec<FieldError>, field: &str, name: &str, amount: &Value) {
+pub fn check_of(errors: &mut Vec<FieldError>, field: &str, name: &str, amount: &Value) {
     let whole = is_counted(name) || name.contains('/');
     if check(errors, field, amount) && whole && milli(amount).is_some_and(|milli| !milli.is_multiple_of(1000)) {
         errors.push(FieldError::invalid(field, amount, "must be an integer"));
@@ -58,7 +58,7 @@ fn is_counted(name: &str) -> bool {
 }
 
 /// Adds an error when `name` is no resource of a container or pod.
-pub(crate) fn container_resource_name(errors: &mut Vec<FieldError>, field: &str, name: &str) {
+pub fn container_resource_name(errors: &mut Vec<FieldError>, field: &str, name: &str) {
     let problems = meta::qualified_name_problems(name);
     report(errors, field, &name.into(), &problems);
     if !problems.is_empty() {
@@ -78,7 +78,7 @@ pub(crate) fn container_resource_name(errors: &mut Vec<FieldError>, field: &str,
 }
 
 /// Adds an error when `name` is no resource at all.
-pub(crate) fn resource_name(errors: &mut Vec<FieldError>, field: &str, name: &str) -> bool {
+pub fn resource_name(errors: &mut Vec<FieldError>, field: &str, name: &str) -> bool {
     let problems = meta::qualified_name_problems(name);
     report(errors, field, &name.into(), &problems);
     if problems.is_empty() && !name.contains('/') && !is_standard(name) {
@@ -89,7 +89,9 @@ pub(crate) fn resource_name(errors: &mut Vec<FieldError>, field: &str, name: &st
     problems.is_empty()
 }
 
-pub(crate) fn is_of_containers(name: &str) -> bool {
+/// Whether a container or a pod can ask for this.
+#[must_use]
+pub fn is_of_containers(name: &str) -> bool {
     matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-")
 }
 
@@ -98,7 +100,7 @@ fn is_standard(name: &str) -> bool {
 }
 
 /// Whether a quota without a domain may be about this.
-pub(crate) fn is_of_quotas(name: &str) -> bool {
+pub fn is_of_quotas(name: &str) -> bool {
     let plain = matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
     let asked = name.strip_prefix("requests.").is_some_and(|of| {
         matches!(of, "cpu" | "memory" | "ephemeral-storage" | "storage") || of.starts_with("hugepages-")
@@ -114,7 +116,7 @@ fn is_extended(name: &str) -> bool {
 }
 
 /// Whether requests may be below limits.
-pub(crate) fn may_be_overcommitted(name: &str) -> bool {
+pub fn may_be_overcommitted(name: &str) -> bool {
     let native = !name.contains('/') || name.contains("kubernetes.io/");
     native && !name.starts_with("hugepages-")
 }

@@ -7,13 +7,13 @@ use orrery_machinery::{
 use serde_json::Value;
 
 /// A kind, and an object of it that is fine.
-pub(crate) struct Rules {
+pub struct Rules {
     kind: FixedResource,
     good: Value,
 }
 
 /// Puts `value` at `pointer`, making the maps on the way; null removes the field.
-pub(crate) fn put(object: &mut Value, pointer: &str, value: &Value) {
+pub fn put(object: &mut Value, pointer: &str, value: &Value) {
     let mut place = &mut *object;
     for key in pointer.trim_start_matches('/').split('/') {
         if !place.is_object() && !place.is_array() {
@@ -36,7 +36,9 @@ fn drop_nulls(value: &mut Value) {
 }
 
 impl Rules {
-    pub(crate) fn new(kind: FixedResource, good: Value) -> Self {
+    /// A kind and an object of it that its rules take.
+    #[must_use]
+    pub fn new(kind: FixedResource, good: Value) -> Self {
         Self { kind, good }
     }
 
@@ -52,12 +54,12 @@ impl Rules {
     }
 
     /// The good object, filled in.
-    pub(crate) fn filled(&self) -> Value {
+    pub fn filled(&self) -> Value {
         self.with(&[])
     }
 
     /// The good object with changes, filled in.
-    pub(crate) fn with(&self, changes: &[(&str, Value)]) -> Value {
+    pub fn with(&self, changes: &[(&str, Value)]) -> Value {
         let mut object = self.good.clone();
         changes.iter().for_each(|(pointer, value)| put(&mut object, pointer, value));
         self.fill_in(&mut object);
@@ -65,13 +67,13 @@ impl Rules {
     }
 
     /// With these changes the object is still fine.
-    pub(crate) fn fine(&self, changes: &[(&str, Value)]) {
+    pub fn fine(&self, changes: &[(&str, Value)]) {
         let object = self.with(changes);
         assert_eq!((self.kind.validate)(&object, None), [], "{changes:?}");
     }
 
     /// A value at `pointer` leads to just one error, at `field` and with `text` in it.
-    pub(crate) fn one_error(&self, pointer: &str, value: &Value, field: &str, text: &str) {
+    pub fn one_error(&self, pointer: &str, value: &Value, field: &str, text: &str) {
         let object = self.with(&[(pointer, value.clone())]);
         let found = (self.kind.validate)(&object, None);
         assert_eq!(found.len(), 1, "{pointer} = {value}: {found:#?}");
@@ -80,7 +82,7 @@ impl Rules {
     }
 
     /// A change of the good object is taken, or its first error is at this field and contains this text.
-    pub(crate) fn change(&self, pointer: &str, value: &Value, expected: Option<(&str, &str)>) {
+    pub fn change(&self, pointer: &str, value: &Value, expected: Option<(&str, &str)>) {
         let old = self.filled();
         let mut new = old.clone();
         put(&mut new, pointer, value);
@@ -91,7 +93,7 @@ impl Rules {
     }
 
     /// A status is taken, or its first error is at this field and contains this text.
-    pub(crate) fn status(&self, status: &Value, expected: Option<(&str, &str)>) {
+    pub fn status(&self, status: &Value, expected: Option<(&str, &str)>) {
         let old = self.filled();
         let mut new = old.clone();
         new["status"] = status.clone();
@@ -111,18 +113,18 @@ impl Rules {
     }
 
     /// What the client is warned of with these changes.
-    pub(crate) fn warnings(&self, changes: &[(&str, Value)]) -> Vec<String> {
+    pub fn warnings(&self, changes: &[(&str, Value)]) -> Vec<String> {
         (self.kind.warnings)(&self.with(changes), None)
     }
 }
 
 /// The headings of a kind's table, those that only `-o wide` shows included.
-pub(crate) fn headings(kind: FixedResource) -> Vec<String> {
+pub fn headings(kind: FixedResource) -> Vec<String> {
     ResourceDescriptor::from(kind).columns.iter().map(|column| column.name.to_string()).collect()
 }
 
 /// A row of a kind's table, ten minutes after 1970 began.
-pub(crate) fn cells(kind: FixedResource, object: &Value) -> Vec<Value> {
+pub fn cells(kind: FixedResource, object: &Value) -> Vec<Value> {
     let row = table::row(&ResourceDescriptor::from(kind), object, IncludeObject::None, 600);
     row["cells"].as_array().cloned().unwrap_or_default()
 }

@@ -192,3 +192,179 @@ fn only_few_fields_of_a_spec_change() {
         }
     }
 }
+
+#[test]
+fn contexts_and_sysctls_follow_upstreams_rules() {
+    for name in ["foo-", "bar..", "kernel shmmax"] {
+        let sysctls = json!([{"name": name, "value": "1"}, {"name": "safe-and.fine", "value": "1"}]);
+        let text = format!("Invalid value: {name:?}: must have at most 253 characters and match regex");
+        one_error("/securityContext/sysctls", &sysctls, "spec.securityContext.sysctls[0].name", &text);
+    }
+    for (at, value, field, text) in [
+        ("/securityContext/runAsUser", json!(-1), "securityContext.runAsUser", "must be between 0 and 2147483647"),
+        ("/securityContext/fsGroupChangePolicy", json!("Now"), "securityContext.fsGroupChangePolicy", "\"Always\""),
+        ("/os", json!({"name": "plan9"}), "os.name", "\"linux\", \"windows\""),
+        (
+            "/containers/0/securityContext",
+            json!({"seccompProfile": {"type": "Localhost"}}),
+            "containers[0].securityContext.seccompProfile.localhostProfile",
+            "must be set when seccomp type is Localhost",
+        ),
+        (
+            "/containers/0/securityContext",
+            json!({"allowPrivilegeEscalation": false, "capabilities": {"add": ["CAP_SYS_ADMIN"]}}),
+            "containers[0].securityContext",
+            "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
+        ),
+    ] {
+        one_error(at, &value, &format!("spec.{field}"), text);
+    }
+}
+
+#[test]
+fn placement_follows_upstreams_rules() {
+    let spread = |extra: Value| {
+        let mut one = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"});
+        one.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        json!([one])
+    };
+    let required = "requiredDuringSchedulingIgnoredDuringExecution";
+    for (at, value, field, text) in [
+        (
+            "topologySpreadConstraints",
+            spread(json!({"maxSkew": 0})),
+            "topologySpreadConstraints[0].maxSkew",
+            "greater than zero",
+        ),
+        (
+            "topologySpreadConstraints",
+            spread(json!({"whenUnsatisfiable": "Cry"})),
+            "topologySpreadConstraints[0].whenUnsatisfiable",
+            "\"DoNotSchedule\", \"ScheduleAnyway\"",
+        ),
+        (
+            "affinity",
+            json!({"nodeAffinity": {required: {"nodeSelectorTerms": []}}}),
+            "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms",
+            "must have at least one node selector term",
+        ),
+        (
+            "affinity",
+            json!({"podAntiAffinity": {required: [{"labelSelector": {}}]}}),
+            "affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey",
+            "can not be empty",
+        ),
+        ("schedulingGates", json!([{"name": "a b"}]), "schedulingGates[0].name", "name part must"),
+        ("readinessGates", json!([{"conditionType": ""}]), "readinessGates[0].conditionType", "name part must"),
+    ] {
+        let object = with(|spec| spec[at] = value.clone());
+        let found = errors(&object, None);
+        let (place, message) = found.first().unwrap_or_else(|| panic!("{at} = {value} is taken"));
+        assert_eq!(place, &format!("spec.{field}"), "{at} = {value}");
+        assert!(message.contains(text) || field.starts_with("readinessGates"), "{at} = {value}: {message}");
+    }
+}
+
+#[test]
+fn each_volume_says_what_it_is() {
+    let volume = |source: Value| {
+        let mut volume = json!({"name": "v"});
+        volume.as_object_mut().unwrap().extend(source.as_object().unwrap().clone());
+        json!([volume])
+    };
+    let claim = json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    for source in [
+        json!({"configMap": {"name": "c", "items": [{"key": "a", "path": "b/c"}]}}),
+        json!({"secret": {"secretName": "s"}}),
+        json!({"emptyDir": {"sizeLimit": "1Gi"}}),
+        json!({"persistentVolumeClaim": {"claimName": "c"}}),
+        json!({"csi": {"driver": "d.x.io"}}),
+        json!({"ephemeral": {"volumeClaimTemplate": claim}}),
+        json!({"downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels"}}]}}),
+        json!({"projected": {"sources": [{"serviceAccountToken": {"path": "t"}}, {"configMap": {"name": "c"}}]}}),
+    ] {
+        assert_eq!(errors(&with(|spec| spec["volumes"] = volume(source.clone())), None), [], "{source}");
+    }
+    for (source, field, text) in [
+        (json!({"configMap": {}}), "configMap.name", "Required value"),
+        (
+            json!({"configMap": {"name": "c", "defaultMode": 512}}),
+            "configMap.defaultMode",
+            "between 0 and 0777 (octal)",
+        ),
+        (
+            json!({"secret": {"secretName": "s", "items": [{"key": "k", "path": "/a"}]}}),
+            "secret.items[0].path",
+            "relative path",
+        ),
+        (
+            json!({"secret": {"secretName": "s", "items": [{"key": "k", "path": "a/../b"}]}}),
+            "secret.items[0].path",
+            "'..'",
+        ),
+        (
+            json!({"downwardAPI": {"items": [{"path": "l"}]}}),
+            "downwardAPI.items[0]",
+            "one of fieldRef and resourceFieldRef",
+        ),
+        (
+            json!({"projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 5}}]}}),
+            "projected.sources[0].serviceAccountToken.expirationSeconds",
+            "may not specify a duration less than 10 minutes",
+        ),
+        (json!({"ephemeral": {}}), "ephemeral.volumeClaimTemplate", "Required value"),
+        (json!({"emptyDir": {}, "secret": {"secretName": "s"}}), "secret", "may not specify more than 1 volume type"),
+    ] {
+        one_error("/volumes", &volume(source), &format!("spec.volumes[0].{field}"), text);
+    }
+}
+
+#[test]
+fn a_container_to_look_with_has_little() {
+    let with_one = |extra: Value| {
+        let mut one = json!({"name": "debug", "image": "x:1"});
+        one.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        json!([one])
+    };
+    let why = "cannot be set for an Ephemeral Container";
+    for (extra, field, text) in [
+        (json!({"ports": [{"containerPort": 80}]}), "ports", why),
+        (json!({"livenessProbe": {"exec": {"command": ["a"]}}}), "livenessProbe", why),
+        (json!({"targetContainerName": "other"}), "targetContainerName", "Not found: \"other\""),
+    ] {
+        one_error("/ephemeralContainers", &with_one(extra), &format!("spec.ephemeralContainers[0].{field}"), text);
+    }
+}
+
+#[test]
+fn a_template_is_checked_at_its_own_path() {
+    let template = json!({
+        "metadata": {"labels": {"a b": "c"}},
+        "spec": {"containers": [{"name": "c", "image": ""}], "ephemeralContainers": [{"name": "e", "image": "x"}]},
+    });
+    let mut found = Vec::new();
+    super::template(&template, "spec.template", &mut found);
+    let fields: Vec<&str> = found.iter().map(|error| error.field.as_str()).collect();
+    let expected =
+        ["spec.template.labels", "spec.template.spec.containers[0].image", "spec.template.spec.ephemeralContainers"];
+    assert_eq!(fields, expected);
+}
+
+#[test]
+fn where_a_pod_may_go_narrows_until_its_gates_are_open() {
+    let gated = |gates: Value| {
+        with(|spec| {
+            spec["schedulingGates"] = gates;
+            spec["nodeSelector"] = json!({"a": "b"});
+        })
+    };
+    for (gates, narrow, wide) in [(json!([{"name": "x.io/g"}]), true, false), (json!([]), false, false)] {
+        let old = gated(gates);
+        let mut more = old.clone();
+        more["spec"]["nodeSelector"]["c"] = "d".into();
+        assert_eq!(errors(&more, Some(&old)).is_empty(), narrow);
+        let mut less = old.clone();
+        less["spec"]["nodeSelector"] = json!({});
+        assert_eq!(errors(&less, Some(&old)).is_empty(), wide);
+    }
+}

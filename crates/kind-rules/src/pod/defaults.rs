@@ -11,7 +11,7 @@ type Fields = Map<String, Value>;
 const FILE_MODE: i64 = 420;
 
 /// Fills in what is missing.
-pub(crate) fn fill_in(pod: &mut Value) {
+pub(super) fn fill_in(pod: &mut Value) {
     let Some(spec) = pod.as_object_mut().and_then(|pod| map_at(pod, "spec")) else { return };
     fill_in_spec(spec);
     set_default(spec, "enableServiceLinks", true);
@@ -31,7 +31,7 @@ pub(crate) fn fill_in(pod: &mut Value) {
 
 /// Fills in what is missing in the `template` of what makes pods. Less than in a pod itself: the rest follows when the
 /// pod is made.
-pub(crate) fn fill_in_template(parent: &mut Fields) {
+pub fn fill_in_template(parent: &mut Fields) {
     let Some(spec) = map_at(parent, "template").and_then(|template| map_at(template, "spec")) else { return };
     fill_in_spec(spec);
     service_account(spec, None);

@@ -55,7 +55,7 @@ fn weight(term: &Value, field: &str, errors: &mut Vec<FieldError>) {
 }
 
 /// Checks a `NodeSelector` that stands at `field`.
-pub(crate) fn node_selector(selector: &Value, field: &str, errors: &mut Vec<FieldError>) {
+fn node_selector(selector: &Value, field: &str, errors: &mut Vec<FieldError>) {
     let terms = &selector["nodeSelectorTerms"];
     if size(terms) == 0 {
         let why = "must have at least one node selector term";

@@ -1,6 +1,6 @@
 //! Columns of tables, and the cells that several kinds share.
 
-use super::fields::{elements, size, text};
+use crate::fields::{elements, size, text};
 use orrery_machinery::{
     descriptor::Column,
     meta,
@@ -10,20 +10,20 @@ use orrery_machinery::{
 use serde_json::{Map, Value};
 
 /// How a cell is made of an object and the present time.
-pub(crate) type CellOf = fn(&Value, i64) -> Value;
+pub type CellOf = fn(&Value, i64) -> Value;
 
 /// A column of texts.
-pub(crate) const fn column(name: &'static str, priority: i32, description: &'static str, cell: CellOf) -> Column {
+pub const fn column(name: &'static str, priority: i32, description: &'static str, cell: CellOf) -> Column {
     Column { name, kind: "string", priority, description, cell }
 }
 
 /// A column of whole numbers, shown always.
-pub(crate) const fn integer(name: &'static str, description: &'static str, cell: CellOf) -> Column {
+pub const fn integer(name: &'static str, description: &'static str, cell: CellOf) -> Column {
     Column { kind: "integer", ..column(name, 0, description, cell) }
 }
 
 /// When an object was made, where upstream does not say how long ago that is.
-pub(crate) const CREATED_AT: Column = Column {
+pub const CREATED_AT: Column = Column {
     kind: "date",
     ..column("Created At", 0, "The time when the object was created.", |object, _| {
         meta::creation_timestamp(object).into()
@@ -31,6 +31,7 @@ pub(crate) const CREATED_AT: Column = Column {
 };
 
 /// The three columns that `-o wide` shows of what makes pods; `$spec` is where the pod's spec is, `$selector` the selector.
+#[macro_export]
 macro_rules! wide_template_columns {
     ($([$spec:literal])+; $selector:expr) => {
         [
@@ -44,20 +45,20 @@ macro_rules! wide_template_columns {
         ]
     };
 }
-pub(crate) use wide_template_columns;
+pub use crate::wide_template_columns;
 
 /// A field of each container of a pod's spec, joined by commas.
-pub(crate) fn container_fields(spec: &Value, field: &str) -> String {
+pub fn container_fields(spec: &Value, field: &str) -> String {
     elements(&spec["containers"]).map(|container| text(&container[field])).collect::<Vec<_>>().join(",")
 }
 
 /// A number, 0 when it is unset.
-pub(crate) fn number(value: &Value) -> Value {
+pub fn number(value: &Value) -> Value {
     value.as_i64().unwrap_or_default().into()
 }
 
 /// A number or text such as `25%`; `placeholder` when it is unset.
-pub(crate) fn number_or_text(value: &Value, placeholder: &str) -> Value {
+pub fn number_or_text(value: &Value, placeholder: &str) -> Value {
     match value {
         Value::String(text) => text.as_str().into(),
         Value::Number(number) => number.to_string().into(),
@@ -66,7 +67,7 @@ pub(crate) fn number_or_text(value: &Value, placeholder: &str) -> Value {
 }
 
 /// A flag as text; `<unset>` when it is unset.
-pub(crate) fn flag_text(value: &Value) -> Value {
+pub fn flag_text(value: &Value) -> Value {
     match value.as_bool() {
         Some(true) => "True".into(),
         Some(false) => "False".into(),
@@ -75,7 +76,7 @@ pub(crate) fn flag_text(value: &Value) -> Value {
 }
 
 /// How long ago a time was; `placeholder` when it is unset.
-pub(crate) fn age_or(value: &Value, now: i64, placeholder: &str) -> Value {
+pub fn age_or(value: &Value, now: i64, placeholder: &str) -> Value {
     match text(value) {
         "" => placeholder.into(),
         time => table::age(time, now).into(),
@@ -83,7 +84,7 @@ pub(crate) fn age_or(value: &Value, now: i64, placeholder: &str) -> Value {
 }
 
 /// Labels as `a=b,c=d`; `<none>` for none (`k8s.io/apimachinery/pkg/labels.FormatLabels`).
-pub(crate) fn labels_text(labels: &Value) -> Value {
+pub fn labels_text(labels: &Value) -> Value {
     let pairs = |map: &Map<String, Value>| {
         let mut pairs: Vec<_> = map.iter().map(|(key, value)| format!("{key}={}", text(value))).collect();
         pairs.sort_unstable();
@@ -96,7 +97,7 @@ pub(crate) fn labels_text(labels: &Value) -> Value {
 }
 
 /// A selector object as text; `<none>` for none (`meta/v1.FormatLabelSelector`).
-pub(crate) fn selector_text(selector: &Value) -> Value {
+pub fn selector_text(selector: &Value) -> Value {
     if size(&selector["matchLabels"]) + size(&selector["matchExpressions"]) == 0 {
         return "<none>".into();
     }
@@ -110,7 +111,7 @@ pub(crate) fn selector_text(selector: &Value) -> Value {
 
 /// The addresses of a load balancer, sorted; cut to 16 characters (`-o wide` shows them whole in upstream's client of old,
 /// but a server does not know who asks).
-pub(crate) fn load_balancer_text(status: &Value) -> String {
+pub fn load_balancer_text(status: &Value) -> String {
     let address = |ingress: &Value| match text(&ingress["ip"]) {
         "" => text(&ingress["hostname"]).to_owned(),
         ip => ip.to_owned(),

@@ -12,18 +12,19 @@ mod qos;
 mod state;
 mod validate;
 
-pub(crate) use defaults::fill_in_template;
-pub(crate) use validate::{
+pub use defaults::fill_in_template;
+pub use validate::{
     port_name_problems, template as validate_template, template_with_claims as validate_template_with_claims,
     tolerations as validate_tolerations,
 };
 
-use super::fields::{selectable, selectable_flag, text};
-use super::pod_merge_keys;
+use crate::fields::{selectable, selectable_flag, text};
 use orrery_api::k8s::api::core::v1::Pod;
-use orrery_machinery::descriptor::{FixedResource, MergeKey, PartOf, SelectableField, Subresource, Text};
+use orrery_machinery::descriptor::{FixedResource, PartOf, SelectableField, Subresource, Text};
 
-pub(super) fn descriptor() -> FixedResource {
+/// The pod.
+#[must_use]
+pub fn descriptor() -> FixedResource {
     FixedResource {
         short_names: &["po"],
         categories: &["all"],
@@ -36,8 +37,7 @@ pub(super) fn descriptor() -> FixedResource {
         prepare_create: defaults::prepare_create,
         columns: columns::COLUMNS,
         selectable_fields: SELECTABLE,
-        merge_keys: MERGE_KEYS,
-        ..super::namespaced::<Pod>("pod")
+        ..crate::namespaced::<Pod>("pod")
     }
 }
 
@@ -75,21 +75,10 @@ fn first_address(pod: &serde_json::Value) -> &str {
     }
 }
 
-const MERGE_KEYS: &[MergeKey] = pod_merge_keys![
-    "spec",
-    "status.conditions" => "type",
-    "status.hostIPs" => "ip",
-    "status.podIPs" => "ip",
-    "status.resourceClaimStatuses" => "name",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orrery_machinery::{
-        patch::{self, PatchKind},
-        selector::FieldSelector,
-    };
+    use orrery_machinery::selector::FieldSelector;
     use serde_json::json;
 
     #[test]
@@ -106,16 +95,5 @@ mod tests {
         ] {
             assert_eq!(FieldSelector::parse(text, &descriptor().into()).unwrap().matches(&pod), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn a_strategic_patch_reaches_a_containers_ports_by_their_keys() {
-        let pod = json!({"spec": {"containers": [
-            {"name": "a", "image": "x", "ports": [{"containerPort": 80, "name": "web"}]}, {"name": "b"},
-        ]}});
-        let change = json!({"spec": {"containers": [{"name": "a", "ports": [{"containerPort": 80, "name": "www"}]}]}});
-        let patched = patch::apply(PatchKind::Strategic, &pod, &change, MERGE_KEYS).unwrap();
-        assert_eq!(patched["spec"]["containers"][0]["ports"], json!([{"containerPort": 80, "name": "www"}]));
-        assert_eq!(patched["spec"]["containers"][1]["name"], "b");
     }
 }

@@ -7,7 +7,7 @@ const SHOWN: usize = 20;
 
 /// `why`, and a line for each field that differs: `-` what it was, `+` what it is to be. Upstream shows the two as Go
 /// would write them, in a form that its authors do not keep stable.
-pub(crate) fn describe(why: &str, old: &Value, new: &Value) -> String {
+pub fn describe(why: &str, old: &Value, new: &Value) -> String {
     let mut lines = Vec::new();
     collect("", old, new, &mut lines);
     let more = lines.len().saturating_sub(SHOWN);

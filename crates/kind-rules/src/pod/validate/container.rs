@@ -164,7 +164,7 @@ fn port_number_or_none(port: &Value, field: &str, errors: &mut Vec<FieldError>) 
 }
 
 /// An IANA service name.
-pub(crate) fn port_name_problems(name: &str) -> Vec<String> {
+pub fn port_name_problems(name: &str) -> Vec<String> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let rules = [
         (name.len() <= 15, "must be no more than 15 characters"),

@@ -17,7 +17,7 @@ mod security;
 mod update;
 mod volume;
 
-pub(crate) use container::port_name_problems;
+pub use container::port_name_problems;
 
 use crate::{
     fields::{elements, is_set, one_of, report, size, text},
@@ -31,7 +31,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Checks a new pod, or a change when the old one is given.
-pub(crate) fn pod(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+pub(super) fn pod(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = meta::validate(object, old, true, NameRule::DnsSubdomain);
     let spec = &object["spec"];
     match old {
@@ -70,12 +70,12 @@ pub(super) fn part(part: &str, object: &Value, old: &Value) -> Vec<FieldError> {
 }
 
 /// Checks a template of pods that stands at `at`: its labels, annotations and spec.
-pub(crate) fn template(template: &Value, at: &str, errors: &mut Vec<FieldError>) {
+pub fn template(template: &Value, at: &str, errors: &mut Vec<FieldError>) {
     template_with_claims(template, at, &BTreeSet::new(), errors);
 }
 
 /// Checks a template of pods that get volumes called `claims` besides those that it lists.
-pub(crate) fn template_with_claims(template: &Value, at: &str, claims: &BTreeSet<&str>, errors: &mut Vec<FieldError>) {
+pub fn template_with_claims(template: &Value, at: &str, claims: &BTreeSet<&str>, errors: &mut Vec<FieldError>) {
     errors.extend(meta::validate_labels(&template["metadata"]["labels"], &format!("{at}.labels")));
     errors.extend(meta::validate_annotations(&template["metadata"]["annotations"], &format!("{at}.annotations")));
     spec(&template["spec"], &format!("{at}.spec"), claims, errors);
@@ -194,7 +194,7 @@ fn names(spec: &Value, at: &str, errors: &mut Vec<FieldError>) {
 }
 
 /// Checks a list of tolerations that stands at `field`.
-pub(crate) fn tolerations(tolerations: &Value, field: &str, errors: &mut Vec<FieldError>) {
+pub fn tolerations(tolerations: &Value, field: &str, errors: &mut Vec<FieldError>) {
     for (index, toleration) in elements(tolerations).enumerate() {
         self::toleration(toleration, &format!("{field}[{index}]"), errors);
     }

@@ -4,53 +4,50 @@ use orrery_machinery::{descriptor::SelectableField, status::FieldError};
 use serde_json::{Map, Value, json};
 
 /// Sets `key` where it is missing or null.
-pub(super) fn set_default(map: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
+pub fn set_default(map: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
     if map.get(key).is_none_or(Value::is_null) {
         map.insert(key.to_owned(), value.into());
     }
 }
 
 /// The map at `key`, made when it is missing or null; none when something else is there.
-pub(super) fn map_at<'a>(map: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
+pub fn map_at<'a>(map: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
     set_default(map, key, json!({}));
     map.get_mut(key)?.as_object_mut()
 }
 
 /// The map at `key`, if there is one.
-pub(super) fn existing_map<'a>(map: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
+pub fn existing_map<'a>(map: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
     map.get_mut(key)?.as_object_mut()
 }
 
 /// The maps in the list at `key`.
-pub(super) fn maps_in<'a>(
-    map: &'a mut Map<String, Value>,
-    key: &str,
-) -> impl Iterator<Item = &'a mut Map<String, Value>> {
+pub fn maps_in<'a>(map: &'a mut Map<String, Value>, key: &str) -> impl Iterator<Item = &'a mut Map<String, Value>> {
     map.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
 /// The elements of a list; none of what is no list.
-pub(super) fn elements(list: &Value) -> impl Iterator<Item = &Value> {
+pub fn elements(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
 }
 
 /// Number of elements of a list, or entries of a map.
-pub(super) fn size(value: &Value) -> usize {
+pub fn size(value: &Value) -> usize {
     value.as_array().map_or_else(|| value.as_object().map_or(0, Map::len), Vec::len)
 }
 
 /// A text; empty when it is unset.
-pub(super) fn text(value: &Value) -> &str {
+pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
 /// Whether a field has a value.
-pub(super) fn is_set(value: &Value) -> bool {
+pub fn is_set(value: &Value) -> bool {
     !value.is_null()
 }
 
 /// A text, or `placeholder` when it is unset.
-pub(super) fn text_or(value: &Value, placeholder: &str) -> Value {
+pub fn text_or(value: &Value, placeholder: &str) -> Value {
     match text(value) {
         "" => placeholder.into(),
         text => text.into(),
@@ -58,19 +55,19 @@ pub(super) fn text_or(value: &Value, placeholder: &str) -> Value {
 }
 
 /// Adds an error for each of `problems` of `value`.
-pub(super) fn report(errors: &mut Vec<FieldError>, field: &str, value: &Value, problems: &[String]) {
+pub fn report(errors: &mut Vec<FieldError>, field: &str, value: &Value, problems: &[String]) {
     errors.extend(problems.iter().map(|problem| FieldError::invalid(field, value, problem)));
 }
 
 /// Adds an error when `value` is set and not one of `supported`.
-pub(super) fn one_of(errors: &mut Vec<FieldError>, field: &str, value: &Value, supported: &[&str]) {
+pub fn one_of(errors: &mut Vec<FieldError>, field: &str, value: &Value, supported: &[&str]) {
     if is_set(value) && !supported.contains(&text(value)) {
         errors.push(FieldError::not_supported(field, value, supported));
     }
 }
 
 /// Adds an error when `value` is set and less than `least`.
-pub(super) fn at_least(errors: &mut Vec<FieldError>, field: &str, value: &Value, least: i64) {
+pub fn at_least(errors: &mut Vec<FieldError>, field: &str, value: &Value, least: i64) {
     if value.as_i64().is_some_and(|number| number < least) {
         let why = if least == 1 {
             "must be greater than 0".to_owned()
@@ -82,13 +79,14 @@ pub(super) fn at_least(errors: &mut Vec<FieldError>, field: &str, value: &Value,
 }
 
 /// Adds an error when `value` is no port number.
-pub(super) fn port_number(errors: &mut Vec<FieldError>, field: &str, value: &Value) {
+pub fn port_number(errors: &mut Vec<FieldError>, field: &str, value: &Value) {
     if value.as_i64().is_some_and(|port| !(1..=65535).contains(&port)) {
         errors.push(FieldError::invalid(field, value, "must be between 1 and 65535, inclusive"));
     }
 }
 
 /// A field of the object that a field selector may name, by its path: `selectable!("spec.nodeName", ["spec"]["nodeName"])`.
+#[macro_export]
 macro_rules! selectable {
     ($path:literal, $([$key:literal])+) => {
         orrery_machinery::descriptor::SelectableField {
@@ -97,10 +95,10 @@ macro_rules! selectable {
         }
     };
 }
-pub(super) use selectable;
+pub use crate::selectable;
 
 /// A field's value as a field selector sees it; empty when it is unset.
-pub(super) fn as_text(value: &Value) -> String {
+pub fn as_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -109,6 +107,6 @@ pub(super) fn as_text(value: &Value) -> String {
 }
 
 /// A field that is a boolean, unset meaning false.
-pub(super) const fn selectable_flag(path: &'static str, value: fn(&Value) -> String) -> SelectableField {
+pub const fn selectable_flag(path: &'static str, value: fn(&Value) -> String) -> SelectableField {
     SelectableField { path, value }
 }

@@ -2,7 +2,7 @@
 
 use super::projection;
 use crate::{
-    core::persistent_volume_claim as claim,
+    claim,
     fields::{elements, is_set, one_of, report, size, text},
     quantity, rules,
 };
