@@ -105,11 +105,11 @@ fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         seen.push((key, effect));
     }
     if let Some(old) = old {
-        for field in ["podCIDR", "providerID"] {
+        for (field, at, words) in [("podCIDR", "podCIDRs", "podCIDR"), ("providerID", "providerID", "providerID")] {
             let before = text(&old["spec"][field]);
             if !before.is_empty() && object["spec"][field] != old["spec"][field] {
-                let why = "node updates may not change it once it is set";
-                errors.push(FieldError::forbidden(format!("spec.{field}"), why));
+                let why = format!("node updates may not change {words} except from \"\" to valid");
+                errors.push(FieldError::forbidden(format!("spec.{at}"), &why));
             }
         }
     }
@@ -151,6 +151,14 @@ mod tests {
         let bare = table::row(&descriptor().into(), &json!({"metadata": {"name": "a"}}), table::IncludeObject::None, 0);
         assert_eq!(bare["cells"][1], "Unknown");
         assert_eq!(bare["cells"][2], "<none>");
+    }
+
+    #[test]
+    fn what_a_node_has_got_once_stays() {
+        let node = |id: &str| json!({"metadata": {"name": "a"}, "spec": {"providerID": id}});
+        assert_eq!(validate(&node("x"), Some(&node(""))), []);
+        let found = validate(&node("y"), Some(&node("x")));
+        assert_eq!(found[0].message, "Forbidden: node updates may not change providerID except from \"\" to valid");
     }
 
     #[test]

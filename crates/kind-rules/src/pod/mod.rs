@@ -2,6 +2,7 @@
 //!
 //! * `defaults`: what is filled in, and the status that a new pod has.
 //! * `validate`: the rules, among them those that follow from a pod being a virtual machine (`validate/boundary.rs`).
+//! * `warnings`: what its author should know.
 //! * `parts`: what is changed by itself.
 //! * `columns`, `state`: the table.
 
@@ -11,12 +12,15 @@ mod parts;
 mod qos;
 mod state;
 mod validate;
+mod warnings;
 
 pub use defaults::fill_in_template;
 pub use validate::{
     port_name_problems, template as validate_template, template_with_claims as validate_template_with_claims,
     tolerations as validate_tolerations,
 };
+
+pub use warnings::of_template as template_warnings;
 
 use crate::fields::{selectable, selectable_flag, text};
 use orrery_api::k8s::api::core::v1::Pod;
@@ -33,6 +37,7 @@ pub fn descriptor() -> FixedResource {
         counts_generation: true,
         default: defaults::fill_in,
         validate: validate::pod,
+        warnings: warnings::of_pod,
         validate_part: Some(validate::part),
         prepare_create: defaults::prepare_create,
         columns: columns::COLUMNS,

@@ -22,6 +22,7 @@ pub(super) fn descriptor() -> FixedResource {
         counts_generation: true,
         default,
         validate,
+        warnings: crate::apps::template_warnings,
         validate_part: Some(validate_part),
         columns: &COLUMNS,
         ..crate::namespaced::<DaemonSet>("daemonset")

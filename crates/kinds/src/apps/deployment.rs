@@ -23,6 +23,7 @@ pub(super) fn descriptor() -> FixedResource {
         counts_generation: true,
         default,
         validate,
+        warnings: crate::apps::template_warnings,
         validate_part: Some(validate_part),
         columns: &COLUMNS,
         ..crate::namespaced::<Deployment>("deployment")
@@ -229,6 +230,16 @@ mod tests {
         let expected = Some(("status.updatedReplicas", "cannot be greater than status.replicas"));
         rules.status(&json!({"replicas": 1, "updatedReplicas": 2}), expected);
         rules.status(&json!({"replicas": -1, "readyReplicas": -1}), Some(("status.replicas", "greater than or equal")));
+    }
+
+    #[test]
+    fn a_template_is_warned_of_at_its_own_path() {
+        let twice = json!([{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]);
+        let found = rules().warnings(&[("/spec/template/spec/containers/0/env", twice)]);
+        assert!(
+            found[0].starts_with("spec.template.spec.containers[0].env[1]: hides previous definition"),
+            "{found:?}"
+        );
     }
 
     #[test]

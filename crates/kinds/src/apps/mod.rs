@@ -59,6 +59,12 @@ fn labels_match(spec: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// What the author of a workload should know of its template.
+pub(crate) fn template_warnings(object: &Value, old: Option<&Value>) -> Vec<String> {
+    let old = old.map(|old| &old["spec"]["template"]);
+    pod::template_warnings(&object["spec"]["template"], old, "spec.template")
+}
+
 /// Checks the template of pods that run for ever. `kind` is the kind's name in upstream's words.
 pub(crate) fn lasting_template(template: &Value, kind: &str, errors: &mut Vec<FieldError>) {
     pod::validate_template(template, "spec.template", errors);

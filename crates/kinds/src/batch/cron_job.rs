@@ -25,6 +25,7 @@ pub(super) fn descriptor() -> FixedResource {
         counts_generation: true,
         default,
         validate,
+        warnings,
         validate_part: Some(|part, object, old| match part {
             "status" => meta::validate(object, Some(old), true, NameRule::DnsSubdomain),
             _ => validate(object, Some(old)),
@@ -100,6 +101,19 @@ fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         errors.push(FieldError::invalid("metadata.name", &object["metadata"]["name"], why));
     }
     errors
+}
+
+fn warnings(object: &Value, old: Option<&Value>) -> Vec<String> {
+    const AT: &str = "spec.jobTemplate.spec.template";
+    let template = |object: &Value| object["spec"]["jobTemplate"]["spec"]["template"].clone();
+    let mut warnings = crate::pod::template_warnings(&template(object), old.map(template).as_ref(), AT);
+    if text(&object["spec"]["schedule"]).contains("TZ") {
+        let where_to_read = "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/";
+        warnings.push(format!(
+            "CRON_TZ or TZ used in \"spec.schedule\" is not officially supported, see {where_to_read} for more details"
+        ));
+    }
+    warnings
 }
 
 fn schedule(spec: &Value, zone_allowed: bool, errors: &mut Vec<FieldError>) {

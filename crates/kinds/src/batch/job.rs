@@ -25,6 +25,7 @@ pub(super) fn descriptor() -> FixedResource {
         prepare_create,
         default,
         validate,
+        warnings,
         validate_part: Some(validate_part),
         columns: &COLUMNS,
         selectable_fields: SELECTABLE,
@@ -175,6 +176,18 @@ fn validate(job: &Value, old: Option<&Value>) -> Vec<FieldError> {
         change(job, old, &mut errors);
     }
     errors
+}
+
+fn warnings(job: &Value, old: Option<&Value>) -> Vec<String> {
+    let mut warnings = crate::apps::template_warnings(job, old);
+    let spec = &job["spec"];
+    let above = |field: &str, most: i64| spec[field].as_i64().is_some_and(|count| count > most);
+    if spec["completionMode"] == "Indexed" && above("completions", MOST_PARALLEL) && above("parallelism", 10_000) {
+        let why = "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, \
+                   Kubernetes might not be able to track completedIndexes when a big number of indexes fail";
+        warnings.push(why.to_owned());
+    }
+    warnings
 }
 
 fn generated_selector(job: &Value, errors: &mut Vec<FieldError>) {

@@ -24,6 +24,7 @@ pub(super) fn descriptor() -> FixedResource {
         orphans_by_default: true,
         default,
         validate,
+        warnings: crate::apps::template_warnings,
         validate_part: Some(validate_part),
         columns: &COLUMNS,
         selectable_fields: REPLICAS_SELECTABLE,

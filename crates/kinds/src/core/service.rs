@@ -25,6 +25,7 @@ pub(super) fn descriptor() -> FixedResource {
         create_on_update: true,
         default,
         validate,
+        warnings,
         validate_part: Some(validate_part),
         prepare_create: change::both_address_fields,
         prepare_update: change::prepare,
@@ -150,6 +151,23 @@ fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     only_for_load_balancers(spec, &mut errors);
     traffic(spec, &mut errors);
     errors
+}
+
+fn warnings(object: &Value, _old: Option<&Value>) -> Vec<String> {
+    let spec = &object["spec"];
+    let mut warnings = Vec::new();
+    if is_headless(spec) {
+        if size(&spec["externalIPs"]) > 0 {
+            warnings.push("spec.externalIPs is ignored when spec.clusterIP is \"None\"".to_owned());
+        }
+        if !matches!(text(&spec["sessionAffinity"]), "" | "None") {
+            warnings.push("spec.SessionAffinity is ignored for headless services".to_owned());
+        }
+    }
+    if !text(&spec["externalName"]).is_empty() && text(&spec["type"]) != "ExternalName" {
+        warnings.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".to_owned());
+    }
+    warnings
 }
 
 fn is_headless(spec: &Value) -> bool {

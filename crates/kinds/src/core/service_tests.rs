@@ -100,6 +100,14 @@ fn what_was_allocated_stays_until_the_type_has_no_use_for_it() {
 }
 
 #[test]
+fn what_has_no_effect_is_said() {
+    let headless = [("/spec/clusterIP", json!("None")), ("/spec/externalIPs", json!(["1.2.3.4"]))];
+    assert_eq!(rules().warnings(&headless), ["spec.externalIPs is ignored when spec.clusterIP is \"None\""]);
+    assert_eq!(rules().warnings(&[("/spec/externalName", json!("a.b"))]).len(), 1);
+    assert_eq!(rules().warnings(&[]), [""; 0]);
+}
+
+#[test]
 fn the_table_reads_as_upstreams() {
     let expected = ["Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "Selector"];
     assert_eq!(headings(descriptor()), expected);

@@ -23,6 +23,7 @@ pub(super) fn descriptor() -> FixedResource {
         has_status: true,
         counts_generation: true,
         validate,
+        warnings,
         validate_part: Some(validate_part),
         columns: COLUMNS,
         ..crate::namespaced::<Ingress>("ingress")
@@ -91,6 +92,15 @@ fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         report(&mut errors, "spec.ingressClassName", class, &meta::dns_subdomain_problems(text(class)));
     }
     errors
+}
+
+fn warnings(object: &Value, old: Option<&Value>) -> Vec<String> {
+    match meta::annotation(object, CLASS_ANNOTATION) {
+        Some(_) if old.is_none() => {
+            vec![format!("annotation {CLASS_ANNOTATION:?} is deprecated, please use 'spec.ingressClassName' instead")]
+        }
+        Some(_) | None => Vec::new(),
+    }
 }
 
 fn host_problems(host: &str) -> Vec<String> {
