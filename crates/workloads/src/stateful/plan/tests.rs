@@ -1,6 +1,7 @@
 //! A world in which numbered pods come up, fall ill, are scaled and updated.
 
 use super::*;
+use crate::stateful::object::Strategy;
 use orrery_reconcile::{ObjectKey, Projected, Uid};
 use proptest::prelude::*;
 use serde_json::{Value, json};
