@@ -247,7 +247,7 @@ async fn a_service_has_endpoints_and_slices_of_its_pods() {
         };
         cluster.create(&cluster.api::<Service>(), service("web", json!({"app": "web"}))).await;
         let (endpoints, slices) = (cluster.api::<Endpoints>(), cluster.api::<EndpointSlice>());
-        until(&endpoints, "web", "nobody", |e: &Endpoints| e.subsets.is_none()).await;
+        until(&endpoints, "web", "nobody", |e: &Endpoints| e.subsets.iter().flatten().count() == 0).await;
         cluster.create(&cluster.api::<Deployment>(), deployment(3, "v1")).await;
         let full = until(&endpoints, "web", "three", |e: &Endpoints| {
             Some(e.subsets.as_ref()?.first()?.addresses.as_ref()?.len() == 3)

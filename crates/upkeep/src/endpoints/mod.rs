@@ -45,21 +45,19 @@ pub(crate) fn start(tasks: &mut Tasks, config: &Config) {
     let managed = format!("{} in ({}, {})", object::MANAGED_BY, slices::MANAGER, mirroring::MANAGER);
     let managed = Options { labels: Some(managed), ..Options::default() };
     tasks.follow(&sources.slices, Api::all(client.clone()), managed);
-    let ready = || {
-        let (sources, pods, nodes) = (sources.clone(), config.pods.clone(), config.nodes.clone());
-        async move {
-            tokio::join!(
-                sources.services.synced(),
-                sources.endpoints.synced(),
-                sources.slices.synced(),
-                pods.synced(),
-                nodes.synced()
-            );
-        }
-    };
-    tasks.run(slices::controller(config, &sources), ready());
-    tasks.run(legacy::controller(config, &sources), ready());
-    tasks.run(mirroring::controller(config, &sources), ready());
+    // Each waits for what it reads and for nothing else.
+    let (of, pods, nodes) = (sources.clone(), config.pods.clone(), config.nodes.clone());
+    tasks.run(slices::controller(config, &sources), async move {
+        tokio::join!(of.services.synced(), of.slices.synced(), pods.synced(), nodes.synced());
+    });
+    let (of, pods) = (sources.clone(), config.pods.clone());
+    tasks.run(legacy::controller(config, &sources), async move {
+        tokio::join!(of.services.synced(), of.endpoints.synced(), pods.synced());
+    });
+    let of = sources.clone();
+    tasks.run(mirroring::controller(config, &sources), async move {
+        tokio::join!(of.services.synced(), of.endpoints.synced(), of.slices.synced());
+    });
 }
 
 /// Has a service looked at when it changes, or a pod that answers for it does.

@@ -70,8 +70,10 @@ impl<'a> Sets<'a> {
         self.drafts[index].set.replicas
     }
 
+    /// How many pods of a set can be counted on. Its status may still count pods that are to go by now.
     pub(super) fn available(&self, index: usize) -> i32 {
-        self.drafts[index].set.status.available
+        let set = &self.drafts[index].set;
+        set.status.available.min(set.replicas)
     }
 
     /// `spec.replicas` of all sets together.
@@ -80,7 +82,7 @@ impl<'a> Sets<'a> {
     }
 
     pub(super) fn total_available(&self) -> i32 {
-        self.drafts.iter().map(|draft| draft.set.status.available).sum()
+        (0..self.drafts.len()).map(|index| self.available(index)).sum()
     }
 
     /// Brings annotations and `minReadySeconds` of the newest set up to date.

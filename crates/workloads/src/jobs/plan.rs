@@ -47,7 +47,9 @@ pub(super) struct Plan {
 /// `pods` are those that the job owns.
 pub(super) fn plan(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Plan {
     let mut status = settle(job, pods);
-    if status.started.is_none() && !job.suspended && job.meta.deleting.is_none() {
+    // The time that it was suspended does not count.
+    let begins = status.started.is_none() || status.condition(SUSPENDED).is_some();
+    if begins && !job.suspended && job.meta.deleting.is_none() {
         status.started = Some(now);
     }
     let mut counts = tally(job, &status, pods);
@@ -155,7 +157,7 @@ fn is_complete(job: &Job, counts: &Tally) -> bool {
     enough && counts.active.is_empty()
 }
 
-/// Says that the job was suspended or resumed; time begins anew then.
+/// Says that the job was suspended or resumed.
 fn suspend(job: &Job, status: &mut JobStatus, notes: &mut Vec<Note>, now: Timestamp) {
     let is = status.condition(SUSPENDED).is_some();
     if is == job.suspended {
@@ -170,9 +172,6 @@ fn suspend(job: &Job, status: &mut JobStatus, notes: &mut Vec<Note>, now: Timest
     status.conditions.retain(|condition| condition.type_ != SUSPENDED);
     status.conditions.push(said);
     notes.push(Note { tone: Tone::Normal, reason: event, message: message.to_owned() });
-    if !job.suspended {
-        status.started = Some(now);
-    }
 }
 
 /// Puts what was decided into the conditions, and the end as soon as every pod has ended and is counted.

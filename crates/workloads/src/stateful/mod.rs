@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lowest number missing ──► made; the next waits until it is ready (OrderedReady)
-//! number too high       ──► deleted, highest first, each when the others are well
+//! number too high       ──► deleted, highest first; one that is not well waits while a lower one is not well either
 //! template changed      ──► replaced, highest first, down to the partition, each when the one before is well
 //! ended                 ──► deleted and made again
 //! ```

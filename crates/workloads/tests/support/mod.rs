@@ -52,6 +52,11 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start(reachable: bool) -> Self {
+        // Shown by the runner when the test fails.
+        let _ = tracing_subscriber::fmt()
+            .with_test_writer()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+            .try_init();
         let directory = tempfile::tempdir().unwrap();
         let store = Embedded::open(&directory.path().join("store.db"), EmbeddedOptions::default()).await.unwrap();
         let config = orrery_apiserver::Config::new(orrery_kinds::resources(), Arc::new(store));

@@ -98,11 +98,11 @@ impl World {
 
     fn settle(&mut self) {
         for _ in 0..200 {
-            let before = self.clone();
-            let plan = self.look();
             self.settle_sets();
+            let before = self.deployment.status.clone();
+            let plan = self.look();
             let nothing = plan.create.is_none() && plan.change.is_empty() && plan.delete.is_empty();
-            if nothing && self.deployment.status == before.deployment.status && self.look().change.is_empty() {
+            if nothing && self.deployment.status == before {
                 return;
             }
         }
