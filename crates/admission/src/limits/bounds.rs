@@ -2,7 +2,7 @@
 
 use super::items;
 use orrery_quota::{Amounts, limits, requests};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// What is wrong with a pod and its containers.
 pub(super) fn of_pod(pod: &Value, ranges: &[Value]) -> Vec<String> {
@@ -105,6 +105,7 @@ impl Bound<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn pod(cpu: &Value) -> Value {
         json!({"spec": {"containers": [{"name": "c", "resources": cpu}]}})
