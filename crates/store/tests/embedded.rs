@@ -3,14 +3,19 @@
 mod suite;
 
 use bytes::Bytes;
-use orrery_store::{Embedded, EmbeddedOptions, Op, OpenError, Revision, Store, StoreError, Txn, WatchEvent};
+use orrery_store::{
+    Embedded, EmbeddedOptions, Op, OpenError, RangeRequest, Revision, Store, StoreError, Txn, WatchEvent,
+};
 use proptest::test_runner::{Config, TestRunner};
 use std::sync::Arc;
 use std::time::Duration;
 use suite::{delete, next_change, put, write};
 
+/// So long that a test which waits for it hangs: progress has to come when it is asked for.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
+
 fn options() -> EmbeddedOptions {
-    EmbeddedOptions { progress_interval: Duration::from_millis(200), ..EmbeddedOptions::default() }
+    EmbeddedOptions { progress_interval: NEVER, ..EmbeddedOptions::default() }
 }
 
 /// A directory and a store in it.
@@ -26,14 +31,57 @@ fn the_store_does_what_the_oracle_says() {
     let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&suite::model::steps(), |steps| {
         runtime.block_on(async {
-            let options = EmbeddedOptions { progress_interval: Duration::from_millis(5), ..options() };
-            let (_directory, store) = fresh(options).await;
+            let (_directory, store) = fresh(options()).await;
             suite::model::follows_the_oracle(&*store, steps).await;
             store.close().await;
         });
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[tokio::test]
+async fn progress_comes_when_it_is_asked_for() {
+    let (_directory, store) = fresh(options()).await;
+    suite::progress_comes_when_it_is_asked_for(store).await;
+}
+
+#[tokio::test]
+async fn progress_comes_by_itself_now_and_then() {
+    let often = EmbeddedOptions { progress_interval: Duration::from_millis(1), ..options() };
+    let (_directory, store) = fresh(often).await;
+    let mut watch = store.watch("/", Revision(0)).await.expect("watch");
+    for _ in 0..3 {
+        assert_eq!(watch.next().await, Some(WatchEvent::Progress(Revision(0))));
+    }
+}
+
+#[tokio::test]
+async fn pages_show_one_revision_while_others_write() {
+    let (_directory, store) = fresh(options()).await;
+    suite::pages_show_one_revision_while_others_write(store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watchers_of_one_prefix_see_the_same() {
+    let (_directory, store) = fresh(options()).await;
+    suite::watchers_of_one_prefix_see_the_same(store).await;
+}
+
+#[tokio::test]
+async fn history_that_is_too_old_is_forgotten_and_idle_watchers_are_not_lost() {
+    let (_directory, store) = fresh(EmbeddedOptions { history_age: Duration::from_millis(20), ..options() }).await;
+    let mut idle = store.watch("/idle", Revision(0)).await.expect("watch");
+    let first = write(&*store, vec![put("/a", "1")]).await;
+    let before = RangeRequest { at: Some(Revision(0)), ..RangeRequest::default() };
+    while store.range(before.clone()).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(store.range(before).await, Err(StoreError::Compacted { compacted, .. }) if compacted == first));
+    let mut late = store.watch("/idle", Revision(0)).await.expect("watch");
+    assert_eq!(late.next().await, Some(WatchEvent::Lost { compacted: first }));
+    let last = write(&*store, vec![put("/idle", "1")]).await;
+    assert!(matches!(next_change(&mut idle).await, WatchEvent::Change(change) if change.revision == last));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +194,7 @@ async fn files_of_newer_versions_and_of_others_are_refused() {
         rusqlite::Connection::open(path).and_then(|file| file.execute_batch(sql)).expect("SQLite works");
     };
     change(&path, "PRAGMA user_version = 99");
-    assert!(matches!(Embedded::open(&path, options()).await, Err(OpenError::Newer { found: 99, known: 1, .. })));
+    assert!(matches!(Embedded::open(&path, options()).await, Err(OpenError::Newer { found: 99, known: 2, .. })));
     let other = directory.path().join("other.db");
     change(&other, "CREATE TABLE theirs (x)");
     assert!(matches!(Embedded::open(&other, options()).await, Err(OpenError::Foreign { .. })));

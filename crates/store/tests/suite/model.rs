@@ -8,6 +8,7 @@ use orrery_store::{
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 /// One random step. Revisions are given as steps back from the current one.
 #[derive(Debug, Clone)]
@@ -48,7 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (key(), any::<u8>()).prop_map(|(key, value)| Write::Put(key, value)),
         1 => key().prop_map(Write::Delete),
     ];
-    let txn = (prop::collection::vec(condition, 0..2), prop::collection::vec(write, 0..4));
+    let txn = (prop::collection::vec(condition, 0..4), prop::collection::vec(write, 0..5));
     let range = (prefix(), prop::option::of(key()), prop::option::of(0..4_usize), prop::option::of(0..12_u64));
     prop_oneof![
         8 => txn.prop_map(|(conditions, writes)| Step::Txn(conditions, writes)),
@@ -126,7 +127,8 @@ impl Oracle {
         let wanted = |entry: &&Entry| {
             entry.key.starts_with(&request.prefix) && request.after.as_ref().is_none_or(|after| entry.key > *after)
         };
-        let all: Vec<Entry> = self.states[revision.0 as usize].values().filter(wanted).cloned().collect();
+        let all: Vec<Arc<Entry>> =
+            self.states[revision.0 as usize].values().filter(wanted).cloned().map(Arc::new).collect();
         let taken = request.limit.unwrap_or(all.len()).min(all.len());
         Some(RangePage { remaining: all.len() - taken, entries: all[..taken].to_vec(), revision })
     }
@@ -195,7 +197,7 @@ async fn check_watch(oracle: &Oracle, mut watch: Watch, prefix: &str, from: Revi
     for expected in oracle.changes.iter().filter(wanted) {
         match next_change(&mut watch).await {
             WatchEvent::Change(change) => {
-                assert_eq!(change, *expected);
+                assert_eq!(*change, *expected);
                 given = change.revision;
             }
             lost => return assert_lost(oracle, &mut watch, lost, given).await,
@@ -208,6 +210,7 @@ async fn check_watch(oracle: &Oracle, mut watch: Watch, prefix: &str, from: Revi
             lost => return assert_lost(oracle, &mut watch, lost, given).await,
         }
     }
+    watch.request_progress();
     quiet_until(&mut watch, Revision(oracle.current())).await;
 }
 
