@@ -20,5 +20,5 @@
 mod embedded;
 pub mod types;
 
-pub use embedded::{Embedded, EmbeddedOptions, OpenError};
+pub use embedded::{Control, Embedded, EmbeddedOptions, OpenError, maintain};
 pub use types::*;

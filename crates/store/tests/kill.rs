@@ -41,7 +41,10 @@ async fn a_killed_writer_loses_nothing_that_it_acknowledged() {
     let mut acknowledged = 0;
     for round in 0..20 {
         let done = torture.round().await;
-        acknowledged += done.unwrap_or_else(|error| panic!("round {round}: {error}")).acknowledged;
+        let done = done.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        acknowledged += done.acknowledged;
+        // Each writer has one step under way at most.
+        assert!(done.unannounced <= script::WRITERS);
     }
     assert!(acknowledged >= 20, "each round waits for a write");
 }
@@ -63,7 +66,9 @@ async fn a_disk_that_lies_about_syncing_is_noticed() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut torture = torture(&directory, End::Lie);
     for _ in 0..50 {
-        if torture.round().await.is_err() {
+        if let Err(error) = torture.round().await {
+            let noticed = ["does not open again", "was acknowledged", "was given twice", "do not hold"];
+            assert!(noticed.iter().any(|text| error.contains(text)), "{error}");
             return;
         }
     }

@@ -62,11 +62,8 @@ async fn main() -> ExitCode {
 
 async fn torture() -> Result<(), String> {
     let options = options()?;
-    let directory = tempfile::Builder::new().prefix("orrery-torture.");
-    let directory = match &options.directory {
-        Some(place) => { directory }.tempdir_in(place),
-        None => { directory }.tempdir(),
-    };
+    let place = options.directory.clone().unwrap_or_else(std::env::temp_dir);
+    let directory = tempfile::Builder::new().prefix("orrery-torture.").tempdir_in(place);
     let directory = directory.map_err(|error| format!("cannot make a directory: {error}"))?;
     let mut torture = Torture::new(directory.path().join("store.db"), options.end, options.seed, this_program);
     let (mut acknowledged, mut unannounced) = (0, 0);

@@ -7,24 +7,28 @@
 //!
 //! * `index`: the present (`tree`) and the last changes (`history`); `plan`: what a batch would write; `deadlines`: time to
 //!   live. All pure.
-//! * `log`: the file. `writer`: the thread.
+//! * `log`: the file. `writer`: the thread. `maintain`, `control`: what administrators do with it.
 //! * `groups`, `feed`: watchers by prefix, and one watch. `shared`: what all of them use.
 
+mod control;
 mod deadlines;
 mod feed;
 mod groups;
 mod history;
 mod index;
 mod log;
+pub mod maintain;
 mod plan;
 mod shared;
 mod stored;
 mod tree;
 mod writer;
 
+pub use control::Control;
 pub use log::OpenError;
 
 use crate::{Entry, RangePage, RangeRequest, Revision, Store, StoreError, Txn, TxnOutcome, Watch};
+use control::Listening;
 use deadlines::Deadlines;
 use feed::Pace;
 use history::Bounds;
@@ -86,6 +90,7 @@ struct Inner {
     /// As many places as the queue has, so that sending into it never blocks.
     places: Arc<Semaphore>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    control: Mutex<Option<Listening>>,
     options: EmbeddedOptions,
 }
 
@@ -98,9 +103,11 @@ impl Embedded {
     ///
     /// [`OpenError`]: the file is in use, foreign, newer or damaged, or the directory cannot be written.
     pub async fn open(path: &Path, options: EmbeddedOptions) -> Result<Self, OpenError> {
-        let path = path.to_owned();
-        let opening = tokio::task::spawn_blocking(move || Self::open_blocking(&path, options));
-        opening.await.expect("opening a store does not panic and is not cancelled")
+        let file = path.to_owned();
+        let opening = tokio::task::spawn_blocking(move || Self::open_blocking(&file, options));
+        let store = opening.await.expect("opening a store does not panic and is not cancelled")?;
+        *store.0.control.lock().unwrap_or_else(PoisonError::into_inner) = control::listen(path, &store.0);
+        Ok(store)
     }
 
     fn open_blocking(path: &Path, options: EmbeddedOptions) -> Result<Self, OpenError> {
@@ -126,6 +133,7 @@ impl Embedded {
             requests: Mutex::new(Some(requests)),
             places: Arc::new(Semaphore::new(queue)),
             thread: Mutex::new(Some(thread)),
+            control: Mutex::new(None),
             options,
         })))
     }
@@ -149,6 +157,7 @@ impl Embedded {
 
 impl Inner {
     fn shut(&self) {
+        drop(self.control.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.shared.close();
         self.places.close();
         drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());

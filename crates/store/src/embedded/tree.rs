@@ -53,10 +53,6 @@ impl Tree {
         level.pop().map_or_else(Self::default, |root| Self { root: root.node, len })
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
     pub(super) fn get(&self, key: &str) -> Option<&Stored> {
         let mut node = &*self.root;
         loop {

@@ -40,6 +40,14 @@ pub enum OpenError {
         /// The newest that is understood.
         known: i64,
     },
+    /// An older version wrote the file. Only serving it upgrades it.
+    #[error("the store {} has the old format {found}; start the program that serves it once, which upgrades it", path.display())]
+    Older {
+        /// The store's file.
+        path: PathBuf,
+        /// The file's format.
+        found: i64,
+    },
     /// The file belongs to something else.
     #[error("{} is an SQLite file but no store of this program; give another path", path.display())]
     Foreign {

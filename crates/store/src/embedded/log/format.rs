@@ -62,6 +62,9 @@ pub(super) fn kind(connection: &Connection, path: &Path) -> Result<Kind, OpenErr
     if version > VERSION {
         return Err(OpenError::Newer { path: path.to_owned(), found: version, known: VERSION });
     }
+    if version < 1 {
+        return Err(OpenError::Damaged { path: path.to_owned(), what: format!("its format is {version}") });
+    }
     Ok(Kind::Store(version))
 }
 

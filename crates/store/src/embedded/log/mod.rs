@@ -4,22 +4,23 @@
 //! the objects are and nothing has to be trimmed. Deleted space goes back to the file system in small steps.
 //!
 //! * `format`: the tables, and how they are verified. `mark`: how far writes have been acknowledged.
-//! * `lock`: keeps others out. `error`: what can go wrong.
+//! * `reader`: a file that is only read. `lock`: keeps others out. `error`: what can go wrong.
 
 mod error;
 mod format;
 mod lock;
 mod mark;
+mod reader;
 
 pub use error::OpenError;
-pub(super) use format::Contents;
 pub(super) use lock::{beside, lock, private, sync_directory};
 pub(super) use mark::{read as read_mark, reset as reset_mark};
+pub(super) use reader::{Reader, create_for_copy};
 
 use super::plan::Plan;
 use super::stored::{Stored, Totals};
 use crate::{Revision, StoreError};
-use format::Kind;
+use format::{Contents, Kind};
 use mark::Mark;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::File;
@@ -113,11 +114,17 @@ fn shrink(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn connect(path: &Path) -> Result<Connection, OpenError> {
+/// Opens the file as it is. Its write-ahead log is taken in.
+fn open_connection(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(OpenError::sqlite("open the file", path))?;
     // Exclusive locking, chosen before the first read, needs no shared-memory file beside the store's.
     connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE").map_err(OpenError::sqlite("open the file", path))?;
+    Ok(connection)
+}
+
+fn connect(path: &Path) -> Result<Connection, OpenError> {
+    let connection = open_connection(path)?;
     // The settings of a foreign file stay as they are.
     format::kind(&connection, path)?;
     // Auto-vacuum has to be chosen before the first table.
