@@ -34,8 +34,10 @@ pub(crate) async fn next_change(watch: &mut Watch) -> WatchEvent {
     }
 }
 
-/// Waits until the watch says that it has given everything up to `revision`; panics if there is another change.
+/// Waits until the watch says, when it is asked, that it has given everything up to `revision`; panics if there is another
+/// change.
 pub(crate) async fn quiet_until(watch: &mut Watch, revision: Revision) {
+    watch.request_progress();
     loop {
         match watch.next().await.expect("the watch goes on") {
             WatchEvent::Progress(at) if at >= revision => return,
@@ -56,7 +58,6 @@ pub(crate) async fn progress_comes_when_it_is_asked_for<S: Store>(store: Arc<S>)
     for number in 0..10 {
         last = write(&*store, vec![put(&format!("/busy/{number}"), "1")]).await;
     }
-    idle.request_progress();
     quiet_until(&mut idle, last).await;
     busy.request_progress();
     for number in 1..=10 {

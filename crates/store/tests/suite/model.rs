@@ -66,6 +66,8 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// The oracle: the whole store at each revision, and all changes.
 struct Oracle {
+    /// The revision of the first state.
+    base: u64,
     states: Vec<BTreeMap<String, Entry>>,
     changes: Vec<Change>,
     compacted: u64,
@@ -73,7 +75,12 @@ struct Oracle {
 
 impl Oracle {
     fn current(&self) -> u64 {
-        self.states.len() as u64 - 1
+        self.base + self.states.len() as u64 - 1
+    }
+
+    /// So many steps back, but not to before the beginning.
+    fn back(&self, steps: u64) -> Revision {
+        Revision(self.current().saturating_sub(steps).max(self.base))
     }
 
     fn now(&self) -> &BTreeMap<String, Entry> {
@@ -128,7 +135,7 @@ impl Oracle {
             entry.key.starts_with(&request.prefix) && request.after.as_ref().is_none_or(|after| entry.key > *after)
         };
         let all: Vec<Arc<Entry>> =
-            self.states[revision.0 as usize].values().filter(wanted).cloned().map(Arc::new).collect();
+            self.states[(revision.0 - self.base) as usize].values().filter(wanted).cloned().map(Arc::new).collect();
         let taken = request.limit.unwrap_or(all.len()).min(all.len());
         Some(RangePage { remaining: all.len() - taken, entries: all[..taken].to_vec(), revision })
     }
@@ -136,7 +143,8 @@ impl Oracle {
 
 /// Carries the steps out on the store, which is empty, and on the oracle; panics where they differ.
 pub(crate) async fn follows_the_oracle<S: Store>(store: &S, steps: Vec<Step>) {
-    let mut oracle = Oracle { states: vec![BTreeMap::new()], changes: Vec::new(), compacted: 0 };
+    let Revision(base) = store.current_revision().await.expect("revision");
+    let mut oracle = Oracle { base, states: vec![BTreeMap::new()], changes: Vec::new(), compacted: base };
     let mut watches = Vec::new();
     for step in steps {
         match step {
@@ -146,7 +154,7 @@ pub(crate) async fn follows_the_oracle<S: Store>(store: &S, steps: Vec<Step>) {
                 assert_eq!(outcome, oracle.txn(&txn), "{txn:?}");
             }
             Step::Range { prefix, after, limit, back } => {
-                let at = back.map(|back| Revision(oracle.current().saturating_sub(back)));
+                let at = back.map(|back| oracle.back(back));
                 let request = RangeRequest { prefix, after, limit, at };
                 match (store.range(request.clone()).await, oracle.range(&request)) {
                     (Ok(page), Some(expected)) => assert_eq!(page, expected, "{request:?}"),
@@ -155,13 +163,13 @@ pub(crate) async fn follows_the_oracle<S: Store>(store: &S, steps: Vec<Step>) {
                 }
             }
             Step::Watch { prefix, back } => {
-                let from = Revision(oracle.current().saturating_sub(back));
+                let from = oracle.back(back);
                 watches.push((store.watch(&prefix, from).await.expect("watch"), prefix, from));
             }
             Step::Compact { back } => {
-                let at = oracle.current().saturating_sub(back);
-                store.compact(Revision(at)).await.expect("compact");
-                oracle.compacted = oracle.compacted.max(at);
+                let at = oracle.back(back);
+                store.compact(at).await.expect("compact");
+                oracle.compacted = oracle.compacted.max(at.0);
             }
         }
         assert_eq!(store.current_revision().await.expect("revision"), Revision(oracle.current()));
@@ -205,12 +213,12 @@ async fn check_watch(oracle: &Oracle, mut watch: Watch, prefix: &str, from: Revi
     }
     if from.0 < oracle.compacted {
         // Whether it was lost depends on how far it was when the past was forgotten.
+        watch.request_progress();
         match watch.next().await.expect("an event") {
             WatchEvent::Progress(_) => {}
             lost => return assert_lost(oracle, &mut watch, lost, given).await,
         }
     }
-    watch.request_progress();
     quiet_until(&mut watch, Revision(oracle.current())).await;
 }
 
