@@ -6,8 +6,9 @@
 //! ```
 
 use crate::convert::{Root, number};
-use crate::hub::{Hub, Item, Subscription, Wanted};
+use crate::hub::{Hub, Subscription};
 use crate::proto;
+use crate::table::{Item, Wanted};
 use orrery_store::{Change, Revision, Watch, WatchEvent, WatchSource};
 use std::collections::VecDeque;
 use std::pin::Pin;

@@ -7,7 +7,7 @@
 //! * `proto`: the part of etcd's messages that is used, declared here, so that a build needs no protobuf compiler.
 //! * `client`: calls and what their failures mean. `store`: the trait. `convert`: messages to entries and back.
 //! * `leases`: which lease a time to live goes to. `compactor`: forgets history after some minutes, agreed with others.
-//! * `hub`, `feed`: all watches share one stream; a watch that is not read is paused and costs etcd and us nothing.
+//! * `hub`, `table`, `feed`: all watches share one stream; a watch that is not read is paused and costs etcd and us nothing.
 //!
 //! Tasks and queues: one task for the stream of watches, one for compaction; a bounded channel for each watch. All end with
 //! the last clone of the store.
@@ -26,6 +26,7 @@ mod hub;
 mod leases;
 mod proto;
 mod store;
+mod table;
 
 pub use client::{ConnectError, EtcdOptions, EtcdTls, OLDEST};
 pub use store::EtcdStore;

@@ -35,7 +35,8 @@ impl Database {
             let mut put = transaction.prepare_cached(
                 "INSERT INTO objects VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key) DO UPDATE SET mod_revision = ?3, value = ?4",
             )?;
-            let mut count = transaction.prepare_cached("INSERT OR REPLACE INTO state VALUES (1, ?1)")?;
+            let mut count = transaction
+                .prepare_cached("INSERT INTO state VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET revision = ?1")?;
             for (key, value) in writes {
                 self.revision += 1;
                 let created: Option<i64> = known.query_row([key], |row| row.get(0)).optional()?;

@@ -15,7 +15,7 @@ use rounds::{End, Torture};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "usage: torture [--rounds N] [--power-loss] [--seed N] [--directory DIRECTORY]";
+const USAGE: &str = "usage: torture [--rounds N] [--power-loss | --lying-disk] [--seed N] [--directory DIRECTORY]";
 
 struct Options {
     rounds: u64,
@@ -34,6 +34,8 @@ fn options() -> Result<Options, String> {
             "--rounds" => options.rounds = number(value()?)?,
             "--seed" => options.seed = number(value()?)?,
             "--power-loss" => options.end = End::PowerLoss,
+            // To see that the check notices.
+            "--lying-disk" => options.end = End::Lie,
             "--directory" => options.directory = Some(value()?.into()),
             _ => return Err(format!("{argument:?} is not known; {USAGE}")),
         }

@@ -75,7 +75,9 @@ impl Index {
             };
             self.history.push(change, now_ms);
         }
-        self.history.trim()
+        let mut forgotten = self.history.trim();
+        forgotten.append(&mut self.history.expire(now_ms));
+        forgotten
     }
 
     /// Forgets what was before `revision`, which must not be in the future. Gives what was forgotten.

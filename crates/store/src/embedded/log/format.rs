@@ -124,7 +124,9 @@ pub(super) fn delete(connection: &Connection, key: &str) -> rusqlite::Result<()>
 }
 
 pub(super) fn write_state(connection: &Connection, revision: Revision, totals: Totals) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO state VALUES (1, ?1, ?2, ?3, ?4)")?;
+    let upsert = "INSERT INTO state VALUES (1, ?1, ?2, ?3, ?4) ON CONFLICT (one) DO UPDATE SET \
+        revision = ?1, objects = ?2, sum = ?3, checksum = ?4";
+    let mut statement = connection.prepare_cached(upsert)?;
     let numbers = [revision.0, totals.objects, totals.sum, u64::from(totals.checksum(revision))];
     statement.execute(numbers.map(u64::cast_signed))?;
     Ok(())

@@ -7,6 +7,7 @@ use std::path::Path;
 
 /// What was found out about a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CheckReport {
     /// What is wrong; nothing when the store is sound.
     pub problems: Vec<String>,

@@ -1,6 +1,6 @@
 //! A copy of a store, written object by object into a new file.
 
-use super::super::log::{Reader, beside, create_for_copy, private, sync_directory};
+use super::super::log::{OpenError, Reader, beside, create_for_copy, private, sync_directory};
 use super::super::stored::{Stored, Totals};
 use super::MaintenanceError;
 use crate::Revision;
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// What was copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CopyReport {
     /// Where the copy is.
     pub path: PathBuf,
@@ -63,6 +64,9 @@ fn write<'a>(
     let reader = Reader::open(path)?;
     let contents = reader.load()?;
     reader.verify_keys(&contents.objects)?;
-    assert_eq!(contents.totals, totals, "what was written is read again");
+    if contents.totals != totals {
+        let what = "what is read again is not what was written".to_owned();
+        return Err(OpenError::Damaged { path: path.to_owned(), what }.into());
+    }
     Ok(totals)
 }

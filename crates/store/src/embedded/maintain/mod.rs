@@ -79,6 +79,7 @@ impl MaintenanceError {
 
 /// What is in a store and how much room it takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Stats {
     /// The revision of the last write.
     pub revision: u64,
@@ -102,6 +103,7 @@ pub struct Stats {
 
 /// The objects of one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ResourceStats {
     /// What their keys begin with.
     pub prefix: String,

@@ -16,6 +16,7 @@ const RAISE: u64 = 1_000_000_000;
 
 /// What was restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RestoreReport {
     /// The store, and how many objects it has now.
     pub store: CopyReport,
