@@ -39,7 +39,7 @@ impl Objects {
         entry.map(|entry| (self.layout.decode)(&entry)).transpose()
     }
 
-    pub(crate) async fn range(&self, prefix: &str) -> Result<(Vec<Entry>, Revision), StoreError> {
+    pub(crate) async fn range(&self, prefix: &str) -> Result<(Vec<Arc<Entry>>, Revision), StoreError> {
         let page = self.store.range(RangeRequest { prefix: prefix.to_owned(), ..RangeRequest::default() }).await?;
         Ok((page.entries, page.revision))
     }

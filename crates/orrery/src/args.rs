@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use orrery_api::names::{HostName, InstanceName, SupervisorName};
-use std::path::PathBuf;
+use std::{convert::Infallible, path::PathBuf, str::FromStr};
 
 /// Orrery, the open Supervisor: a Kubernetes-native private cloud on Linux/KVM hosts.
 #[derive(Debug, Parser)]
@@ -47,6 +47,9 @@ pub(crate) enum Command {
     /// Container images on this machine.
     #[command(subcommand)]
     Image(Image),
+    /// The stores of the manager and the Supervisors: statistics, check, backup, restore.
+    #[command(subcommand)]
+    Store(Store),
     /// Print a completion script for a shell.
     Completion {
         /// The shell.
@@ -186,6 +189,71 @@ pub(crate) enum Image {
     Rm {
         /// The image's name.
         name: String,
+    },
+}
+
+/// `manager`, a Supervisor's name, or the path of a store's file (with a slash in it).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoreName(pub(crate) String);
+
+impl FromStr for StoreName {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Store {
+    /// Count objects, and say how much room they take; works while the store is in use.
+    Stats {
+        /// `manager`, a Supervisor's name, or the path of a store's file (with a slash in it); all of this machine by default.
+        store: Option<StoreName>,
+        /// How to print; JSON is one object a line.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Read the whole file and compare it with its checksums; refused while the store is in use.
+    ///
+    /// Ends with an error when something is wrong, and says what to do.
+    Check {
+        /// `manager`, a Supervisor's name, or the path of a store's file (with a slash in it); all of this machine by default.
+        store: Option<StoreName>,
+        /// How to print; JSON is one object a line.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Give space back: in use, history is forgotten (watches begin anew); otherwise the file is written without gaps.
+    Compact {
+        /// `manager`, a Supervisor's name, or the path of a store's file (with a slash in it).
+        store: StoreName,
+        /// How to print.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Copy a store as it is at this moment into a new file; works while the store is in use, which goes on.
+    Backup {
+        /// `manager`, a Supervisor's name, or the path of a store's file (with a slash in it).
+        store: StoreName,
+        /// The file to write, which must not be there yet. A running store writes it itself: on its machine, as its user.
+        file: PathBuf,
+        /// How to print.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Put a backup in the place of a store; refused while the store is in use.
+    ///
+    /// The revision is raised, so that every client reads anew and misses nothing. The file that was there is kept under
+    /// another name.
+    Restore {
+        /// `manager`, a Supervisor's name, or the path of a store's file (with a slash in it).
+        store: StoreName,
+        /// The backup.
+        file: PathBuf,
+        /// How to print.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
     },
 }
 

@@ -6,6 +6,7 @@
 //!   machine. They talk to the keeper, which runs each role in a process of its own, and to the APIs.
 //! * `orrery manager|supervisor|hostd|spherelet|shim|keeper` ([`roles`]) are those processes.
 //! * `orrery image ...` ([`image`]) fills the machine's image store.
+//! * `orrery store ...` ([`store`]) checks, backs up and restores the stores of manager and Supervisors.
 //!
 //! [`instance::Instance`] says where everything is; nothing else in the program makes up a path, a port or a name.
 //!
@@ -18,6 +19,7 @@ mod image;
 mod instance;
 mod roles;
 mod status;
+mod store;
 mod up;
 
 use args::{Cli, Command};
@@ -67,6 +69,7 @@ fn is_role(command: &Command) -> bool {
         | Command::Kubeconfig(_)
         | Command::Ports
         | Command::Image(_)
+        | Command::Store(_)
         | Command::Completion { .. } => false,
     }
 }
@@ -101,6 +104,7 @@ async fn run(command: Command, instance: Instance) -> Result<(), Box<dyn Error +
             Ok(())
         }
         Command::Image(command) => Ok(image::run(&instance, command)?),
+        Command::Store(command) => store::run(&instance, command).await,
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "orrery", &mut std::io::stdout());
             Ok(())

@@ -10,8 +10,9 @@
 //! What it is not: it knows nothing about objects, kinds or namespaces (that is the API server's), keeps no history
 //! across a restart, and does not replicate.
 //!
-//! Threads, tasks and queues: one writer thread per open store behind a bounded queue; one task per watch behind a
-//! bounded channel. Readers wait for nobody but each other's short locks.
+//! Threads, tasks and queues: one writer thread per open store behind a bounded queue. Watches have neither task nor
+//! queue: they are read along in shared history by whoever asks for the next event. Readers wait for nobody but each
+//! other's short locks.
 //!
 //! Start reading at [`types`], then the `embedded` module and its `writer`.
 #![forbid(unsafe_code)]
@@ -19,5 +20,5 @@
 mod embedded;
 pub mod types;
 
-pub use embedded::{Embedded, EmbeddedOptions, OpenError};
+pub use embedded::{Control, Embedded, EmbeddedOptions, OpenError, maintain};
 pub use types::*;

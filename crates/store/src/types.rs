@@ -1,6 +1,9 @@
 //! The trait that every backend implements, and what goes through it.
 
 use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Orders all writes of a store; 0 is before the first.
@@ -73,7 +76,7 @@ pub struct RangeRequest {
     pub prefix: String,
     /// Only keys after this one, for the next page.
     pub after: Option<String>,
-    /// At most so many entries; all when none.
+    /// At most so many entries; all when none. With 0 the page is empty and `remaining` counts.
     pub limit: Option<usize>,
     /// As the store was at this revision; as it is now when none.
     pub at: Option<Revision>,
@@ -82,8 +85,8 @@ pub struct RangeRequest {
 /// A page of entries in key order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RangePage {
-    /// The entries.
-    pub entries: Vec<Entry>,
+    /// The entries, shared with the store.
+    pub entries: Vec<Arc<Entry>>,
     /// The revision that the page shows.
     pub revision: Revision,
     /// How many more entries there are beyond the limit.
@@ -106,8 +109,9 @@ pub struct Change {
 /// What a watch gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchEvent {
-    /// A change of a key under the prefix.
-    Change(Change),
+    /// A change of a key under the prefix. All watches of a store share it, so that what is worked out for one watcher can
+    /// be kept for the others by its address.
+    Change(Arc<Change>),
     /// Everything up to this revision has been given.
     Progress(Revision),
     /// The watcher was too slow or its start was compacted away; the watch has ended. Nothing is ever left out silently.
@@ -117,21 +121,40 @@ pub enum WatchEvent {
     },
 }
 
-/// A running watch. Dropping it ends it.
-pub struct Watch {
-    receiver: tokio::sync::mpsc::Receiver<WatchEvent>,
+/// What a backend has behind a [`Watch`].
+pub trait WatchSource: Send + 'static {
+    /// The next event; none at the end and ever after. After [`WatchEvent::Lost`] comes the end.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<WatchEvent>>;
+
+    /// Sees to it that progress is told as soon as everything up to now has been given.
+    fn request_progress(&mut self);
 }
 
+/// A running watch. Dropping it ends it.
+pub struct Watch(Box<dyn WatchSource>);
+
 impl Watch {
-    /// Wraps a backend's channel.
+    /// Wraps what a backend has.
     #[must_use]
-    pub fn new(receiver: tokio::sync::mpsc::Receiver<WatchEvent>) -> Self {
-        Self { receiver }
+    pub fn new(source: impl WatchSource) -> Self {
+        Self(Box::new(source))
     }
 
-    /// The next event; none when the store has shut down. Cancel-safe.
+    /// The next event; none when the watch was lost or the store has shut down. Cancel-safe.
     pub async fn next(&mut self) -> Option<WatchEvent> {
-        self.receiver.recv().await
+        std::future::poll_fn(|context| self.0.poll_next(context)).await
+    }
+
+    /// Asks for a [`WatchEvent::Progress`] as soon as everything up to the present revision has been given, instead of
+    /// at the next regular time. It comes out of [`next`](Self::next), after the changes before it.
+    pub fn request_progress(&mut self) {
+        self.0.request_progress();
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Watch")
     }
 }
 
@@ -183,12 +206,13 @@ pub trait Store: Send + Sync + 'static {
     /// Reads one entry as it is now.
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError>;
 
-    /// Every change under `prefix` after `from`, in order, and progress now and then.
+    /// Every change under `prefix` after `from`, in order, each with the entry before it; and progress: once everything
+    /// that was there at the beginning has been given, then now and then, and when it is asked for.
     async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch, StoreError>;
 
     /// The revision of the last write.
     async fn current_revision(&self) -> Result<Revision, StoreError>;
 
-    /// Forgets what was before `revision`.
+    /// Forgets what was before `revision`: it can no longer be read at or watched from a revision before that.
     async fn compact(&self, revision: Revision) -> Result<(), StoreError>;
 }

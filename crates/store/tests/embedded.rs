@@ -3,14 +3,19 @@
 mod suite;
 
 use bytes::Bytes;
-use orrery_store::{Embedded, EmbeddedOptions, Op, OpenError, Revision, Store, StoreError, Txn, WatchEvent};
+use orrery_store::{
+    Embedded, EmbeddedOptions, Op, OpenError, RangeRequest, Revision, Store, StoreError, Txn, WatchEvent,
+};
 use proptest::test_runner::{Config, TestRunner};
 use std::sync::Arc;
 use std::time::Duration;
 use suite::{delete, next_change, put, write};
 
+/// So long that a test which waits for it hangs: progress has to come when it is asked for.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
+
 fn options() -> EmbeddedOptions {
-    EmbeddedOptions { progress_interval: Duration::from_millis(200), ..EmbeddedOptions::default() }
+    EmbeddedOptions { progress_interval: NEVER, ..EmbeddedOptions::default() }
 }
 
 /// A directory and a store in it.
@@ -26,14 +31,57 @@ fn the_store_does_what_the_oracle_says() {
     let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&suite::model::steps(), |steps| {
         runtime.block_on(async {
-            let options = EmbeddedOptions { progress_interval: Duration::from_millis(5), ..options() };
-            let (_directory, store) = fresh(options).await;
+            let (_directory, store) = fresh(options()).await;
             suite::model::follows_the_oracle(&*store, steps).await;
             store.close().await;
         });
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[tokio::test]
+async fn progress_comes_when_it_is_asked_for() {
+    let (_directory, store) = fresh(options()).await;
+    suite::progress_comes_when_it_is_asked_for(store).await;
+}
+
+#[tokio::test]
+async fn progress_comes_by_itself_now_and_then() {
+    let often = EmbeddedOptions { progress_interval: Duration::from_millis(1), ..options() };
+    let (_directory, store) = fresh(often).await;
+    let mut watch = store.watch("/", Revision(0)).await.expect("watch");
+    for _ in 0..3 {
+        assert_eq!(watch.next().await, Some(WatchEvent::Progress(Revision(0))));
+    }
+}
+
+#[tokio::test]
+async fn pages_show_one_revision_while_others_write() {
+    let (_directory, store) = fresh(options()).await;
+    suite::pages_show_one_revision_while_others_write(store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watchers_of_one_prefix_see_the_same() {
+    let (_directory, store) = fresh(options()).await;
+    suite::watchers_of_one_prefix_see_the_same(store).await;
+}
+
+#[tokio::test]
+async fn history_that_is_too_old_is_forgotten_and_idle_watchers_are_not_lost() {
+    let (_directory, store) = fresh(EmbeddedOptions { history_age: Duration::from_millis(20), ..options() }).await;
+    let mut idle = store.watch("/idle", Revision(0)).await.expect("watch");
+    let first = write(&*store, vec![put("/a", "1")]).await;
+    let before = RangeRequest { at: Some(Revision(0)), ..RangeRequest::default() };
+    while store.range(before.clone()).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(store.range(before).await, Err(StoreError::Compacted { compacted, .. }) if compacted == first));
+    let mut late = store.watch("/idle", Revision(0)).await.expect("watch");
+    assert_eq!(late.next().await, Some(WatchEvent::Lost { compacted: first }));
+    let last = write(&*store, vec![put("/idle", "1")]).await;
+    assert!(matches!(next_change(&mut idle).await, WatchEvent::Change(change) if change.revision == last));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,59 +194,11 @@ async fn files_of_newer_versions_and_of_others_are_refused() {
         rusqlite::Connection::open(path).and_then(|file| file.execute_batch(sql)).expect("SQLite works");
     };
     change(&path, "PRAGMA user_version = 99");
-    assert!(matches!(Embedded::open(&path, options()).await, Err(OpenError::Newer { found: 99, known: 1, .. })));
+    assert!(matches!(Embedded::open(&path, options()).await, Err(OpenError::Newer { found: 99, known: 2, .. })));
     let other = directory.path().join("other.db");
     change(&other, "CREATE TABLE theirs (x)");
     assert!(matches!(Embedded::open(&other, options()).await, Err(OpenError::Foreign { .. })));
     let text = directory.path().join("text.db");
     std::fs::write(&text, "not a database at all, only some text in a file. ".repeat(40)).expect("write");
     assert!(matches!(Embedded::open(&text, options()).await, Err(OpenError::Sqlite { .. })));
-}
-
-#[tokio::test]
-async fn a_full_disk_stops_writes_with_advice_and_reads_go_on() {
-    let mount = std::process::Command::new("unshare").args(["--mount", "true"]).status();
-    if !mount.is_ok_and(|status| status.success()) {
-        orrery_testing::skipped("mounting a small file system needs root");
-        return;
-    }
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let place = directory.path().to_owned();
-    let mounted =
-        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(&place).status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        orrery_testing::skipped("mounting a small file system is not permitted");
-        return;
-    }
-    let outcome = tokio::spawn(fill_and_free(place.clone())).await;
-    let unmounted = std::process::Command::new("umount").arg(&place).status().expect("umount runs");
-    assert!(unmounted.success());
-    outcome.expect("the steps hold");
-}
-
-async fn fill_and_free(place: std::path::PathBuf) {
-    let ballast = place.join("ballast");
-    std::fs::write(&ballast, vec![0_u8; 600 << 10]).expect("write");
-    let store = Embedded::open(&place.join("store.db"), options()).await.expect("open");
-    let big = "x".repeat(100 << 10);
-    let first = write(&store, vec![put("/a", "1")]).await;
-    let mut last = first;
-    let mut refusal = None;
-    for number in 0..20 {
-        let txn = Txn { compare: Vec::new(), ops: vec![put(&format!("/big/{number}"), &big)] };
-        match store.txn(txn).await {
-            Ok(_) => last = store.current_revision().await.expect("revision"),
-            Err(error) => {
-                refusal = Some(error);
-                break;
-            }
-        }
-    }
-    let Some(StoreError::Unwritable(text)) = refusal else { panic!("{refusal:?} instead of a refusal") };
-    assert!(text.contains("free space"), "{text}");
-    assert_eq!(store.get("/a").await.expect("get").expect("it is there").mod_revision, first);
-    assert_eq!(store.current_revision().await.expect("revision"), last);
-    std::fs::remove_file(&ballast).expect("remove");
-    assert_eq!(write(&store, vec![put("/a", "2")]).await, Revision(last.0 + 1));
-    store.close().await;
 }

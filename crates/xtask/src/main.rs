@@ -17,7 +17,8 @@
 //!
 //! `cargo xtask shapes` makes a table of facts out of an OpenAPI document.
 //!
-//! `cargo xtask bench` measures the product beside a peer in the same run; no number fails it.
+//! `cargo xtask bench` measures the product beside a peer in the same run; no number fails it. `cargo xtask torture` ends
+//! processes violently and looks whether anything is lost.
 //!
 //! Start reading at [`run_check`] or, for benchmarks, at [`bench::run`].
 #![forbid(unsafe_code)]
@@ -32,6 +33,7 @@ mod report;
 mod shapes;
 mod sizes;
 mod source;
+mod torture;
 mod words;
 
 use clap::{Parser, Subcommand};
@@ -61,6 +63,8 @@ enum Task {
     Shapes(shapes::Options),
     /// Measure the product beside a peer in the same run; alone, list the benchmarks.
     Bench(bench::Bench),
+    /// End the product's processes violently, again and again, and check that nothing acknowledged is lost.
+    Torture(torture::Torture),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         Task::Check { no_lint, update_ratchet } => (no_lint, update_ratchet),
         Task::Shapes(options) => return shapes::run(&root(), &options),
         Task::Bench(options) => return bench::run(&root(), options),
+        Task::Torture(options) => return torture::run(&root(), &options),
     };
     let verdicts = run_check(&root(), no_lint, update_ratchet);
     verdicts.iter().for_each(|verdict| println!("{verdict}"));

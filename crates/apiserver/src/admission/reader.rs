@@ -37,6 +37,6 @@ impl Reader {
     pub async fn list(&self, group: &str, plural: &str, namespace: &str) -> Result<Vec<Value>, ApiError> {
         let request = RangeRequest { prefix: key::prefix(group, plural, namespace), ..RangeRequest::default() };
         let page = self.store.range(request).await.map_err(store_error)?;
-        page.entries.iter().map(envelope::decode_stored).collect()
+        page.entries.iter().map(|entry| envelope::decode_stored(entry)).collect()
     }
 }

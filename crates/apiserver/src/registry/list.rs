@@ -10,6 +10,7 @@ use orrery_machinery::{descriptor::ResourceDescriptor, meta, status::ApiError};
 use orrery_store::{Entry, RangeRequest, Revision, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// How many entries are read at a time when most of them may not be selected.
 const CHUNK: usize = 500;
@@ -17,7 +18,7 @@ const CHUNK: usize = 500;
 /// What a list gives.
 #[derive(Debug)]
 pub(crate) struct Listed {
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<Arc<Entry>>,
     pub(crate) revision: Revision,
     /// Empty on the last page.
     pub(crate) continue_token: String,

@@ -115,7 +115,7 @@ impl Presenter {
         if plain && listed.entries.iter().all(|entry| self.as_served(entry).is_some()) {
             return Ok(respond::with_body(200, "application/json", self.stream(listed.entries, &metadata)));
         }
-        let decode = |entry: &Entry| envelope::decode(&self.resource, entry);
+        let decode = |entry: &Arc<Entry>| envelope::decode(&self.resource, entry);
         let objects = listed.entries.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
         Ok(respond::json(200, &self.objects(&objects, &metadata)))
     }
@@ -138,7 +138,7 @@ impl Presenter {
     }
 
     /// A list whose entries are all as served.
-    fn stream(self, entries: Vec<Entry>, metadata: &Value) -> ResponseBody {
+    fn stream(self, entries: Vec<Arc<Entry>>, metadata: &Value) -> ResponseBody {
         let mut head = self.empty_list(metadata);
         head.as_object_mut().map(|list| list.remove("items"));
         let mut first = serde_json::to_vec(&head).expect("a JSON value can be written");

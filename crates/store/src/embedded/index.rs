@@ -1,256 +1,228 @@
-//! The in-memory multi-version index: the present objects, the versions that older readers may still ask for, and the
-//! last changes for watchers. Pure: no locks, no I/O.
+//! The in-memory index: the present objects, and the last changes for watchers and for reads in the past. Pure: no locks,
+//! no I/O; time comes in as a number.
+//!
+//! Only the present is kept as a map ([`Tree`]). A read in the past takes the present and undoes the changes since, which
+//! history has. So nothing but history has to be trimmed, and a key that is gone leaves nothing behind.
 
+use super::history::{Bounds, History};
+use super::stored::Stored;
+use super::tree::Tree;
 use crate::{Change, Entry, RangePage, RangeRequest, Revision, StoreError};
-use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A value with its revisions; cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stored {
-    pub(super) value: Bytes,
-    pub(super) create_revision: Revision,
-    pub(super) mod_revision: Revision,
-}
-
-impl Stored {
-    pub(super) fn entry(&self, key: &str) -> Entry {
-        Entry {
-            key: key.to_owned(),
-            value: self.value.clone(),
-            create_revision: self.create_revision,
-            mod_revision: self.mod_revision,
-        }
-    }
-}
-
-/// One change, as history keeps it.
+/// One change: as watchers see it, and what the key holds from then on.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
-    pub(super) key: Arc<str>,
-    pub(super) revision: Revision,
-    pub(super) current: Option<Stored>,
-    pub(super) previous: Option<Stored>,
-}
-
-impl Record {
-    fn change(&self) -> Change {
-        Change {
-            key: self.key.to_string(),
-            current: self.current.as_ref().map(|stored| stored.entry(&self.key)),
-            previous: self.previous.as_ref().map(|stored| stored.entry(&self.key)),
-            revision: self.revision,
-        }
-    }
-
-    /// What the record holds in memory, in bytes. A value that is also held elsewhere is counted again, so that the
-    /// bound on history is a bound on what history alone can keep alive.
-    fn bytes(&self) -> usize {
-        let value = |stored: &Option<Stored>| stored.as_ref().map_or(0, |stored| stored.value.len());
-        self.key.len() + value(&self.current) + value(&self.previous) + size_of::<Record>()
-    }
-}
-
-/// A state of one key, from `revision` until the next version; none when it is deleted.
-#[derive(Debug)]
-struct Version {
-    revision: Revision,
-    stored: Option<Stored>,
-}
-
-/// How much history is kept.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) changes: usize,
-    pub(super) bytes: usize,
-}
-
-/// A piece of history for a watcher.
-#[derive(Debug)]
-pub(super) struct Replay {
-    pub(super) changes: Vec<Change>,
-    /// Everything up to here is in `changes` or has been given before.
-    pub(super) up_to: Revision,
-    /// Whether that is everything there is.
-    pub(super) caught_up: bool,
+    pub(super) change: Arc<Change>,
+    pub(super) stored: Option<Stored>,
 }
 
 /// The index.
 #[derive(Debug)]
 pub(super) struct Index {
-    /// Versions of a key in ascending order. No list is empty, and a tombstone stands only where an older revision
-    /// can still be read.
-    keys: BTreeMap<Arc<str>, Vec<Version>>,
-    history: VecDeque<Record>,
-    history_bytes: usize,
-    bounds: Bounds,
+    tree: Tree,
+    history: History,
     current: Revision,
-    compacted: Revision,
 }
 
 impl Index {
-    /// An index over the objects of the log. What was before `current` is not known and counts as compacted.
-    pub(super) fn new(objects: impl Iterator<Item = (Arc<str>, Stored)>, current: Revision, bounds: Bounds) -> Self {
-        let keys = objects
-            .map(|(key, stored)| (key, vec![Version { revision: stored.mod_revision, stored: Some(stored) }]))
-            .collect();
-        Self { keys, history: VecDeque::new(), history_bytes: 0, bounds, current, compacted: current }
+    /// An index over the objects of the log, in order of keys. What was before `current` is not known and counts as
+    /// compacted.
+    pub(super) fn new(objects: Vec<Stored>, current: Revision, bounds: Bounds) -> Self {
+        Self { tree: Tree::from_sorted(objects), history: History::new(current, bounds), current }
     }
 
     pub(super) fn current(&self) -> Revision {
         self.current
     }
 
-    pub(super) fn compacted(&self) -> Revision {
-        self.compacted
+    pub(super) fn history(&self) -> &History {
+        &self.history
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Stored> {
-        self.keys.get(key)?.last()?.stored.as_ref()
+        self.tree.get(key)
     }
 
-    pub(super) fn range(&self, request: &RangeRequest) -> Result<RangePage, StoreError> {
+    /// The present objects, as they stay for the caller.
+    pub(super) fn tree(&self) -> Tree {
+        self.tree.clone()
+    }
+
+    /// Takes what a request needs, quickly; the page is then read without the index.
+    pub(super) fn view(&self, request: &RangeRequest) -> Result<View, StoreError> {
         let at = request.at.unwrap_or(self.current);
         if at > self.current {
             return Err(StoreError::Future { asked: at, current: self.current });
         }
-        if at < self.compacted {
-            return Err(StoreError::Compacted { asked: at, compacted: self.compacted });
+        if at < self.history.compacted() {
+            return Err(StoreError::Compacted { asked: at, compacted: self.history.compacted() });
         }
-        let prefix = request.prefix.as_str();
-        let from = match request.after.as_deref() {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            Some(_) | None => Bound::Included(prefix),
-        };
-        let mut visible = self
-            .keys
-            .range::<str, _>((from, Bound::Unbounded))
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .filter_map(|(key, versions)| state_at(versions, at).map(|stored| (key, stored)));
-        let limit = request.limit.unwrap_or(usize::MAX);
-        let entries = visible.by_ref().take(limit).map(|(key, stored)| stored.entry(key)).collect();
-        Ok(RangePage { entries, revision: at, remaining: visible.count() })
+        let changes = self.history.after(at).filter(|change| change.key.starts_with(&request.prefix));
+        Ok(View { tree: self.tree.clone(), since: changes.cloned().collect(), at })
     }
 
-    /// Takes in durable changes, in order of their revisions, and forgets what no longer fits the bounds.
-    pub(super) fn apply(&mut self, records: Vec<Record>) {
-        for record in records {
-            debug_assert!(record.revision >= self.current, "changes come in order");
-            self.current = record.revision;
-            let version = Version { revision: record.revision, stored: record.current.clone() };
-            self.keys.entry(Arc::clone(&record.key)).or_default().push(version);
-            self.history_bytes += record.bytes();
-            self.history.push_back(record);
+    /// Takes in durable changes, in order of their revisions, and forgets what no longer fits the bounds. Gives what was
+    /// forgotten.
+    pub(super) fn apply(&mut self, records: Vec<Record>, now_ms: u64) -> Vec<Arc<Change>> {
+        for Record { change, stored } in records {
+            debug_assert!(change.revision >= self.current, "changes come in order");
+            self.current = change.revision;
+            match stored {
+                Some(stored) => self.tree.insert(stored),
+                None => self.tree.remove(&change.key),
+            };
+            self.history.push(change, now_ms);
         }
-        while self.history.len() > self.bounds.changes || self.history_bytes > self.bounds.bytes {
-            let Some(oldest) = self.history.front() else { break };
-            self.compact(oldest.revision);
-        }
+        let mut forgotten = self.history.trim();
+        forgotten.append(&mut self.history.expire(now_ms));
+        forgotten
     }
 
-    /// Forgets what was before `revision`, which must not be in the future.
-    pub(super) fn compact(&mut self, revision: Revision) {
+    /// Forgets what was before `revision`, which must not be in the future. Gives what was forgotten.
+    pub(super) fn compact(&mut self, revision: Revision) -> Vec<Arc<Change>> {
         debug_assert!(revision <= self.current, "only the past is compacted");
-        while self.history.front().is_some_and(|record| record.revision <= revision) {
-            let record = self.history.pop_front().expect("there is a front");
-            self.history_bytes -= record.bytes();
-            self.prune(&record.key, revision);
-        }
-        self.compacted = self.compacted.max(revision);
+        self.history.compact(revision)
     }
 
-    /// Drops the versions of a key that nobody may ask for any more. Only keys in history have more than one.
-    fn prune(&mut self, key: &str, compacted: Revision) {
-        let Some(versions) = self.keys.get_mut(key) else { return };
-        let readable = versions.partition_point(|version| version.revision <= compacted).saturating_sub(1);
-        versions.drain(..readable);
-        if versions.first().is_some_and(|first| first.revision <= compacted && first.stored.is_none()) {
-            versions.remove(0);
-        }
-        if versions.is_empty() {
-            self.keys.remove(key);
-        }
-    }
-
-    /// Changes under `prefix` after `after`, which must not be compacted: at most `limit`, except that the changes of
-    /// one revision stay together.
-    pub(super) fn replay(&self, prefix: &str, after: Revision, limit: usize) -> Replay {
-        let start = self.history.partition_point(|record| record.revision <= after);
-        let mut changes: Vec<Change> = Vec::new();
-        let mut up_to = after;
-        for record in self.history.range(start..) {
-            if changes.len() >= limit && record.revision > up_to {
-                return Replay { changes, up_to, caught_up: false };
-            }
-            up_to = record.revision;
-            if record.key.starts_with(prefix) {
-                changes.push(record.change());
-            }
-        }
-        Replay { changes, up_to: self.current, caught_up: true }
+    /// Forgets changes that are older than the bounds allow. Gives what was forgotten.
+    pub(super) fn expire(&mut self, now_ms: u64) -> Vec<Arc<Change>> {
+        self.history.expire(now_ms)
     }
 }
 
-fn state_at(versions: &[Version], at: Revision) -> Option<&Stored> {
-    let newer = versions.partition_point(|version| version.revision <= at);
-    versions[..newer].last()?.stored.as_ref()
+/// What is needed to read at one revision.
+#[derive(Debug)]
+pub(super) struct View {
+    tree: Tree,
+    /// The changes after `at`, in order.
+    since: Vec<Arc<Change>>,
+    at: Revision,
+}
+
+impl View {
+    /// The page that the request asks for.
+    pub(super) fn page(&self, request: &RangeRequest) -> RangePage {
+        let prefix = request.prefix.as_bytes();
+        let from = match request.after.as_deref() {
+            // The least key that is greater.
+            Some(after) if after.as_bytes() >= prefix => [after.as_bytes(), b"\0"].concat(),
+            Some(_) | None => prefix.to_vec(),
+        };
+        let end = end_of(prefix);
+        let mut total = self.tree.rank(end.as_deref()).saturating_sub(self.tree.rank(Some(&from)));
+        // What was at `at` in the place of what is now; the first change since then knows it.
+        let mut then: BTreeMap<&str, Option<&Entry>> = BTreeMap::new();
+        for change in self.since.iter().filter(|change| change.key.as_bytes() >= &*from) {
+            then.entry(&change.key).or_insert_with(|| {
+                total += usize::from(change.previous.is_some());
+                total -= usize::from(self.tree.get(&change.key).is_some());
+                change.previous.as_ref()
+            });
+        }
+        let taken = request.limit.unwrap_or(total).min(total);
+        let now = self.tree.iter_from(&from).take_while(|stored| stored.key().as_bytes().starts_with(prefix));
+        let entries: Vec<Arc<Entry>> = if then.is_empty() {
+            now.take(taken).map(|stored| Arc::clone(&stored.entry)).collect()
+        } else {
+            merge(now, then, taken)
+        };
+        RangePage { remaining: total - entries.len(), entries, revision: self.at }
+    }
+}
+
+/// The first entries of what is now, with what was then in its place.
+fn merge<'a>(
+    now: impl Iterator<Item = &'a Stored>,
+    then: BTreeMap<&str, Option<&Entry>>,
+    limit: usize,
+) -> Vec<Arc<Entry>> {
+    let mut entries = Vec::with_capacity(limit);
+    let mut now = now.peekable();
+    let mut then = then.into_iter().peekable();
+    while entries.len() < limit {
+        let unchanged = match (now.peek(), then.peek()) {
+            (None, None) => break,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (Some(stored), Some((key, _))) => stored.key() < *key,
+        };
+        if unchanged {
+            entries.extend(now.next().map(|stored| Arc::clone(&stored.entry)));
+        } else if let Some((key, was)) = then.next() {
+            now.next_if(|stored| stored.key() == key);
+            entries.extend(was.map(|entry| Arc::new(entry.clone())));
+        }
+    }
+    entries
+}
+
+/// The least bytes that are greater than everything that begins with `prefix`; none when there are none.
+fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+    let kept = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut end = prefix[..=kept].to_vec();
+    end[kept] += 1;
+    Some(end)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
-    fn put(key: &str, revision: u64, previous: Option<Stored>) -> Record {
+    fn put(key: &str, revision: u64, previous: Option<&Stored>) -> Record {
         let revision = Revision(revision);
-        let create_revision = previous.as_ref().map_or(revision, |stored| stored.create_revision);
-        let stored = Stored { value: Bytes::from_static(b"v"), create_revision, mod_revision: revision };
-        Record { key: key.into(), revision, current: Some(stored), previous }
+        let create_revision = previous.map_or(revision, |stored| stored.entry.create_revision);
+        let entry = Entry { key: key.into(), value: Bytes::new(), create_revision, mod_revision: revision };
+        let previous = previous.map(|stored| (*stored.entry).clone());
+        let change = Change { key: key.into(), current: Some(entry.clone()), previous, revision };
+        Record { change: Arc::new(change), stored: Some(Stored::new(entry, None)) }
     }
 
-    fn delete(key: &str, revision: u64, previous: Option<Stored>) -> Record {
-        Record { key: key.into(), revision: Revision(revision), current: None, previous }
-    }
-
-    fn index(bounds: Bounds) -> Index {
-        Index::new(std::iter::empty(), Revision(0), bounds)
+    fn delete(previous: &Stored, revision: u64) -> Record {
+        let key = previous.key().to_owned();
+        let previous = Some((*previous.entry).clone());
+        let change = Change { key, current: None, previous, revision: Revision(revision) };
+        Record { change: Arc::new(change), stored: None }
     }
 
     #[test]
-    fn a_deleted_key_leaves_nothing_behind_once_compacted() {
-        let mut index = index(Bounds { changes: 100, bytes: usize::MAX });
-        index.apply(vec![put("/a", 1, None), delete("/a", 2, None), put("/b", 3, None)]);
-        let at = |index: &Index, at| {
-            let page = index.range(&RangeRequest { at: Some(Revision(at)), ..RangeRequest::default() });
-            page.map(|page| page.entries.len())
+    fn the_past_is_read_by_undoing_what_happened_since() {
+        let mut index = Index::new(Vec::new(), Revision(0), Bounds { changes: 100, bytes: usize::MAX, age_ms: 1 });
+        let first = put("/a", 1, None);
+        let gone = delete(first.stored.as_ref().unwrap(), 2);
+        index.apply(vec![first, gone, put("/b", 3, None), put("/a", 4, None)], 0);
+        let keys = |index: &Index, at, limit| {
+            let request = RangeRequest { at: Some(Revision(at)), limit, ..RangeRequest::default() };
+            let page = index.view(&request).map(|view| view.page(&request));
+            page.map(|page| {
+                let keys = page.entries.iter().map(|entry| format!("{}@{}", entry.key, entry.mod_revision.0));
+                (keys.collect::<Vec<_>>().join(" "), page.remaining)
+            })
         };
-        assert_eq!(at(&index, 1).ok(), Some(1));
-        index.compact(Revision(2));
-        assert!(matches!(at(&index, 1), Err(StoreError::Compacted { .. })));
-        assert_eq!(at(&index, 2).ok(), Some(0));
-        assert_eq!(index.keys.len(), 1);
-    }
-
-    #[test]
-    fn history_keeps_its_bounds_in_changes_and_in_bytes() {
-        let one = put("/a", 1, None).bytes();
-        for bounds in [Bounds { changes: 3, bytes: usize::MAX }, Bounds { changes: 99, bytes: 3 * one }] {
-            let mut index = index(bounds);
-            for revision in 1..=10 {
-                index.apply(vec![put("/a", revision, None)]);
-            }
-            assert_eq!((index.history.len(), index.compacted, index.keys["/a"].len()), (3, Revision(7), 4));
+        for (at, limit, expected) in [
+            (0, None, ("", 0)),
+            (1, None, ("/a@1", 0)),
+            (2, None, ("", 0)),
+            (3, None, ("/b@3", 0)),
+            (4, None, ("/a@4 /b@3", 0)),
+            (4, Some(1), ("/a@4", 1)),
+            (3, Some(0), ("", 1)),
+        ] {
+            let (text, remaining) = keys(&index, at, limit).unwrap();
+            assert_eq!((text.as_str(), remaining), expected, "at {at}, limit {limit:?}");
         }
+        index.compact(Revision(2));
+        assert!(matches!(keys(&index, 1, None), Err(StoreError::Compacted { .. })));
+        assert_eq!(keys(&index, 2, None).unwrap(), (String::new(), 0));
+        assert!(matches!(keys(&index, 5, None), Err(StoreError::Future { .. })));
     }
 
     #[test]
-    fn changes_of_one_revision_are_replayed_together() {
-        let mut index = index(Bounds { changes: 100, bytes: usize::MAX });
-        index.apply(vec![put("/a", 1, None), put("/b", 1, None), put("/c", 1, None), put("/a", 2, None)]);
-        let first = index.replay("/", Revision(0), 2);
-        assert_eq!((first.changes.len(), first.up_to, first.caught_up), (3, Revision(1), false));
-        let second = index.replay("/", first.up_to, 2);
-        assert_eq!((second.changes.len(), second.up_to, second.caught_up), (1, Revision(2), true));
+    fn the_end_of_a_prefix_is_the_next_key_that_does_not_begin_with_it() {
+        assert_eq!(end_of(b"/a/"), Some(b"/a0".to_vec()));
+        assert_eq!(end_of(b"a\xff\xff"), Some(b"b".to_vec()));
+        assert_eq!((end_of(b""), end_of(b"\xff")), (None, None));
     }
 }

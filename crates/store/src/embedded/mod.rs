@@ -2,32 +2,45 @@
 //!
 //! One thread writes (`writer`). It drains a bounded queue into one SQLite transaction, so that concurrent writers
 //! share one sync of the disk, and answers after the commit; each transaction still has a revision of its own. All
-//! reads come out of the index and never wait for the disk. Each watch is a task that reads along in the index's
-//! history (`watchers`).
+//! reads come out of the index and never wait for the disk: they take a copy, which costs nothing, and read without a lock.
+//! A watch takes changes out of what all watchers of its prefix share, whenever it is asked for the next one.
 //!
-//! * `index`: versions and history; `plan`: what a batch would write; `deadlines`: time to live. All pure.
-//! * `log`: the file.
+//! * `index`: the present (`tree`) and the last changes (`history`); `plan`: what a batch would write; `deadlines`: time to
+//!   live. All pure.
+//! * `log`: the file. `writer`: the thread. `maintain`, `control`: what administrators do with it.
+//! * `groups`, `feed`: watchers by prefix, and one watch. `shared`: what all of them use.
 
+mod control;
 mod deadlines;
+mod feed;
+mod groups;
+mod history;
 mod index;
 mod log;
+pub mod maintain;
 mod plan;
-mod watchers;
+mod shared;
+mod stored;
+mod tree;
 mod writer;
 
+pub use control::Control;
 pub use log::OpenError;
 
 use crate::{Entry, RangePage, RangeRequest, Revision, Store, StoreError, Txn, TxnOutcome, Watch};
+use control::Listening;
 use deadlines::Deadlines;
-use index::{Bounds, Index};
+use feed::Pace;
+use history::Bounds;
+use index::Index;
 use log::Log;
-use std::path::{Path, PathBuf};
+use shared::Shared;
+use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
-use watchers::{Pace, Shared};
 use writer::{Request, Writer};
 
 /// Settings of the embedded store.
@@ -37,9 +50,11 @@ pub struct EmbeddedOptions {
     pub history_changes: usize,
     /// How many bytes those changes may hold; whichever bound is met first counts.
     pub history_bytes: usize,
+    /// How old those changes may become, even if there is room.
+    pub history_age: Duration,
     /// How many transactions may wait for the writer; more wait outside the queue.
     pub queue: usize,
-    /// How many events may wait in a watch's channel.
+    /// How many changes a watch takes at a time; they wait there until they are asked for.
     pub watch_buffer: usize,
     /// How often a watch that has been given everything is told so.
     pub progress_interval: Duration,
@@ -50,6 +65,7 @@ impl Default for EmbeddedOptions {
         Self {
             history_changes: 10_000,
             history_bytes: 256 << 20,
+            history_age: Duration::from_secs(5 * 60),
             queue: 1024,
             watch_buffer: 256,
             progress_interval: Duration::from_secs(5),
@@ -74,6 +90,7 @@ struct Inner {
     /// As many places as the queue has, so that sending into it never blocks.
     places: Arc<Semaphore>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    control: Mutex<Option<Listening>>,
     options: EmbeddedOptions,
 }
 
@@ -86,20 +103,21 @@ impl Embedded {
     ///
     /// [`OpenError`]: the file is in use, foreign, newer or damaged, or the directory cannot be written.
     pub async fn open(path: &Path, options: EmbeddedOptions) -> Result<Self, OpenError> {
-        let path: PathBuf = path.to_owned();
-        let opening = tokio::task::spawn_blocking(move || Self::open_blocking(&path, options));
-        opening.await.expect("opening a store does not panic and is not cancelled")
+        let file = path.to_owned();
+        let opening = tokio::task::spawn_blocking(move || Self::open_blocking(&file, options));
+        let store = opening.await.expect("opening a store does not panic and is not cancelled")?;
+        *store.0.control.lock().unwrap_or_else(PoisonError::into_inner) = control::listen(path, &store.0);
+        Ok(store)
     }
 
     fn open_blocking(path: &Path, options: EmbeddedOptions) -> Result<Self, OpenError> {
-        let log = Log::open(path)?;
-        let (revision, objects) = log.load()?;
+        let (log, revision, objects) = Log::open(path)?;
         let mut deadlines = Deadlines::default();
-        for object in &objects {
-            deadlines.set(&object.key, object.expires_ms);
+        for stored in &objects {
+            deadlines.replace(stored.key(), None, Some(stored));
         }
-        let bounds = Bounds { changes: options.history_changes, bytes: options.history_bytes };
-        let objects = objects.into_iter().map(|object| (object.key, object.stored));
+        let age_ms = u64::try_from(options.history_age.as_millis()).unwrap_or(u64::MAX);
+        let bounds = Bounds { changes: options.history_changes, bytes: options.history_bytes, age_ms };
         let shared = Arc::new(Shared::new(Index::new(objects, revision, bounds)));
 
         let queue = options.queue.max(1);
@@ -115,6 +133,7 @@ impl Embedded {
             requests: Mutex::new(Some(requests)),
             places: Arc::new(Semaphore::new(queue)),
             thread: Mutex::new(Some(thread)),
+            control: Mutex::new(None),
             options,
         })))
     }
@@ -138,6 +157,7 @@ impl Embedded {
 
 impl Inner {
     fn shut(&self) {
+        drop(self.control.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.shared.close();
         self.places.close();
         drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -175,16 +195,17 @@ impl Store for Embedded {
     }
 
     async fn range(&self, request: RangeRequest) -> Result<RangePage, StoreError> {
-        self.open_shared()?.index().range(&request)
+        let view = self.open_shared()?.index().view(&request)?;
+        Ok(view.page(&request))
     }
 
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
-        Ok(self.open_shared()?.index().get(key).map(|stored| stored.entry(key)))
+        Ok(self.open_shared()?.index().get(key).map(|stored| (*stored.entry).clone()))
     }
 
     async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch, StoreError> {
-        let pace = Pace { buffer: self.0.options.watch_buffer, progress: self.0.options.progress_interval };
-        self.open_shared()?.watch(prefix, from, pace)
+        let pace = Pace { portion: self.0.options.watch_buffer, progress: self.0.options.progress_interval };
+        feed::watch(&self.0.shared, prefix, from, pace)
     }
 
     async fn current_revision(&self) -> Result<Revision, StoreError> {

@@ -1,19 +1,11 @@
 //! What a batch of transactions would write, worked out before anything is written. Pure: time comes in as a number.
 
-use super::index::{Index, Record, Stored};
-use crate::{Compare, Entry, Op, Revision, StoreError, Txn, TxnOutcome};
+use super::index::{Index, Record};
+use super::stored::Stored;
+use crate::{Change, Compare, Entry, Op, Revision, StoreError, Txn, TxnOutcome};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The state that a key has after the batch.
-#[derive(Debug, Clone)]
-pub(super) struct Final {
-    /// None when the key is deleted.
-    pub(super) stored: Option<Stored>,
-    /// When it expires, in milliseconds since 1970.
-    pub(super) expires_ms: Option<u64>,
-}
 
 /// A batch in the making. Transactions see the writes of those before them, although nothing is durable yet.
 #[derive(Debug)]
@@ -26,9 +18,18 @@ pub(super) struct Batch<'a> {
 /// What has to be written, and told to watchers once it is durable.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) finals: BTreeMap<Arc<str>, Final>,
+    pub(super) finals: BTreeMap<String, Final>,
     pub(super) records: Vec<Record>,
     pub(super) revision: Revision,
+}
+
+/// What the batch makes of a key.
+#[derive(Debug)]
+pub(super) struct Final {
+    /// What it holds on disk now.
+    pub(super) before: Option<Stored>,
+    /// What it holds after the batch; none when it is deleted.
+    pub(super) after: Option<Stored>,
 }
 
 /// A transaction that makes no sense.
@@ -48,22 +49,21 @@ impl<'a> Batch<'a> {
 
     fn get(&self, key: &str) -> Option<&Stored> {
         match self.plan.finals.get(key) {
-            Some(end) => end.stored.as_ref(),
+            Some(end) => end.after.as_ref(),
             None => self.index.get(key),
         }
     }
 
     /// Adds a transaction. The outcome holds once the plan is durable.
     pub(super) fn txn(&mut self, txn: Txn) -> Result<TxnOutcome, StoreError> {
-        let mut written = HashSet::new();
-        if let Some(twice) = txn.ops.iter().map(key_of).find(|key| !written.insert(*key)) {
+        if let Some(twice) = written_twice(&txn.ops) {
             let source = Box::new(WrittenTwice(twice.to_owned()));
             return Err(StoreError::Backend { doing: "checking a transaction", source });
         }
         if !txn.compare.iter().all(|compare| self.holds(compare)) {
             let present = |compare: &Compare| -> Option<Entry> {
                 let (Compare::Absent(key) | Compare::ModRevision(key, _)) = compare;
-                self.get(key).map(|stored| stored.entry(key))
+                self.get(key).map(|stored| (*stored.entry).clone())
             };
             return Ok(TxnOutcome::Conflict(txn.compare.iter().map(present).collect()));
         }
@@ -82,30 +82,39 @@ impl<'a> Batch<'a> {
     fn holds(&self, compare: &Compare) -> bool {
         match compare {
             Compare::Absent(key) => self.get(key).is_none(),
-            Compare::ModRevision(key, revision) => self.get(key).is_some_and(|stored| stored.mod_revision == *revision),
+            Compare::ModRevision(key, at) => self.get(key).is_some_and(|stored| stored.entry.mod_revision == *at),
         }
     }
 
     /// Adds a write. The batch moves on to `revision` only if there is something to write.
     fn op(&mut self, op: Op, revision: Revision) {
-        let previous = self.get(key_of(&op)).cloned();
-        let (key, stored, expires_ms) = match op {
+        let previous = self.get(key_of(&op)).map(|stored| (*stored.entry).clone());
+        let (key, stored) = match op {
             Op::Put { key, value, ttl } => {
-                let create_revision = previous.as_ref().map_or(revision, |stored| stored.create_revision);
-                let stored = Stored { value, create_revision, mod_revision: revision };
-                (key, Some(stored), ttl.map(|ttl| self.deadline(ttl)))
+                let create_revision = previous.as_ref().map_or(revision, |entry| entry.create_revision);
+                let entry = Entry { key: key.clone(), value, create_revision, mod_revision: revision };
+                (key, Some(Stored::new(entry, ttl.map(|ttl| self.deadline(ttl)))))
             }
             Op::Delete { .. } if previous.is_none() => return,
-            Op::Delete { key } => (key, None, None),
+            Op::Delete { key } => (key, None),
         };
         self.plan.revision = revision;
-        let key: Arc<str> = key.into();
-        self.plan.records.push(Record { key: Arc::clone(&key), revision, current: stored.clone(), previous });
-        self.plan.finals.insert(key, Final { stored, expires_ms });
+        let current = stored.as_ref().map(|stored| (*stored.entry).clone());
+        let change = Arc::new(Change { key: key.clone(), current, previous, revision });
+        self.plan.records.push(Record { change, stored: stored.clone() });
+        match self.plan.finals.get_mut(&key) {
+            Some(end) => end.after = stored,
+            None => {
+                let before = self.index.get(&key).cloned();
+                self.plan.finals.insert(key, Final { before, after: stored });
+            }
+        }
     }
 
+    /// A deadline beyond SQLite's integers is as good as none, and becomes the last that there is.
     fn deadline(&self, ttl: Duration) -> u64 {
-        self.now_ms.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))
+        let at = self.now_ms.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        at.min(i64::MAX.cast_unsigned())
     }
 }
 
@@ -113,4 +122,9 @@ fn key_of(op: &Op) -> &str {
     match op {
         Op::Put { key, .. } | Op::Delete { key } => key,
     }
+}
+
+fn written_twice(ops: &[Op]) -> Option<&str> {
+    let mut written = HashSet::with_capacity(if ops.len() > 1 { ops.len() } else { 0 });
+    ops.iter().map(key_of).find(|key| ops.len() > 1 && !written.insert(*key))
 }

@@ -4,11 +4,12 @@
 use super::deadlines::Deadlines;
 use super::log::Log;
 use super::plan::{Batch, Plan};
-use super::watchers::Shared;
+use super::shared::Shared;
 use crate::{StoreError, Txn, TxnOutcome};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, SystemTime};
+use std::task::Waker;
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// Transactions that share one commit, at most.
@@ -32,11 +33,13 @@ type Answer = (oneshot::Sender<Result<TxnOutcome, StoreError>>, Result<TxnOutcom
 
 /// The writer's state.
 pub(super) struct Writer {
-    pub(super) log: Log,
-    pub(super) shared: Arc<Shared>,
-    pub(super) deadlines: Deadlines,
-    pub(super) requests: Receiver<Request>,
+    log: Log,
+    shared: Arc<Shared>,
+    deadlines: Deadlines,
+    requests: Receiver<Request>,
     state: Health,
+    /// What the age of history is counted from.
+    began: Instant,
 }
 
 /// Where the writer stands.
@@ -55,7 +58,7 @@ enum Health {
 impl Writer {
     pub(super) fn new(log: Log, shared: Arc<Shared>, deadlines: Deadlines, requests: Receiver<Request>) -> Self {
         // What a crash left in the write-ahead log is tidied up in the first quiet moment.
-        Self { log, shared, deadlines, requests, state: Health::Untidy }
+        Self { log, shared, deadlines, requests, state: Health::Untidy, began: Instant::now() }
     }
 
     /// Works until the queue's sending side is gone, and finishes what is queued.
@@ -81,21 +84,30 @@ impl Writer {
     }
 
     fn patience(&self) -> Option<Duration> {
-        let expiry = self.deadlines.next().map(|at| Duration::from_millis(at.saturating_sub(now_ms())));
-        match self.state {
-            Health::Clean => expiry,
-            Health::Untidy => Some(expiry.map_or(QUIET, |expiry| expiry.min(QUIET))),
-            Health::Failing => expiry.map(|expiry| expiry.max(RETRY)),
-        }
+        let until = |at: u64, now: u64| Duration::from_millis(at.saturating_sub(now));
+        let expiry = self.deadlines.next().map(|at| until(at, now_ms()));
+        let (tidying, expiry) = match self.state {
+            Health::Clean => (None, expiry),
+            Health::Untidy => (Some(QUIET), expiry),
+            Health::Failing => (None, expiry.map(|expiry| expiry.max(RETRY))),
+        };
+        let ageing = self.shared.index().history().next_expiry_ms().map(|at| until(at, self.age_ms()));
+        [expiry, tidying, ageing].into_iter().flatten().min()
     }
 
     fn idle(&mut self) {
+        self.shared.expire(self.age_ms());
         if self.deadlines.next().is_some_and(|at| at <= now_ms()) {
             self.carry_out(Vec::new());
         } else if self.state == Health::Untidy {
             self.log.tidy();
             self.state = Health::Clean;
         }
+    }
+
+    /// Milliseconds since the writer was made; unlike the wall clock nobody sets this one.
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Carries out a batch, together with the deletion of what has expired.
@@ -111,10 +123,11 @@ impl Writer {
                 }
                 self.state = Health::Untidy;
                 for (key, end) in &plan.finals {
-                    self.deadlines.set(key, end.expires_ms);
+                    self.deadlines.replace(key, end.before.as_ref(), end.after.as_ref());
                 }
-                self.shared.publish(plan.records);
+                let waiting = self.shared.publish(plan.records, self.age_ms());
                 give(answers);
+                waiting.into_iter().for_each(Waker::wake);
             }
             Err(error) => {
                 if self.state != Health::Failing {

@@ -8,6 +8,7 @@ use orrery_store::{
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 /// One random step. Revisions are given as steps back from the current one.
 #[derive(Debug, Clone)]
@@ -48,7 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (key(), any::<u8>()).prop_map(|(key, value)| Write::Put(key, value)),
         1 => key().prop_map(Write::Delete),
     ];
-    let txn = (prop::collection::vec(condition, 0..2), prop::collection::vec(write, 0..4));
+    let txn = (prop::collection::vec(condition, 0..4), prop::collection::vec(write, 0..5));
     let range = (prefix(), prop::option::of(key()), prop::option::of(0..4_usize), prop::option::of(0..12_u64));
     prop_oneof![
         8 => txn.prop_map(|(conditions, writes)| Step::Txn(conditions, writes)),
@@ -65,6 +66,8 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// The oracle: the whole store at each revision, and all changes.
 struct Oracle {
+    /// The revision of the first state.
+    base: u64,
     states: Vec<BTreeMap<String, Entry>>,
     changes: Vec<Change>,
     compacted: u64,
@@ -72,7 +75,12 @@ struct Oracle {
 
 impl Oracle {
     fn current(&self) -> u64 {
-        self.states.len() as u64 - 1
+        self.base + self.states.len() as u64 - 1
+    }
+
+    /// So many steps back, but not to before the beginning.
+    fn back(&self, steps: u64) -> Revision {
+        Revision(self.current().saturating_sub(steps).max(self.base))
     }
 
     fn now(&self) -> &BTreeMap<String, Entry> {
@@ -126,7 +134,8 @@ impl Oracle {
         let wanted = |entry: &&Entry| {
             entry.key.starts_with(&request.prefix) && request.after.as_ref().is_none_or(|after| entry.key > *after)
         };
-        let all: Vec<Entry> = self.states[revision.0 as usize].values().filter(wanted).cloned().collect();
+        let all: Vec<Arc<Entry>> =
+            self.states[(revision.0 - self.base) as usize].values().filter(wanted).cloned().map(Arc::new).collect();
         let taken = request.limit.unwrap_or(all.len()).min(all.len());
         Some(RangePage { remaining: all.len() - taken, entries: all[..taken].to_vec(), revision })
     }
@@ -134,7 +143,8 @@ impl Oracle {
 
 /// Carries the steps out on the store, which is empty, and on the oracle; panics where they differ.
 pub(crate) async fn follows_the_oracle<S: Store>(store: &S, steps: Vec<Step>) {
-    let mut oracle = Oracle { states: vec![BTreeMap::new()], changes: Vec::new(), compacted: 0 };
+    let Revision(base) = store.current_revision().await.expect("revision");
+    let mut oracle = Oracle { base, states: vec![BTreeMap::new()], changes: Vec::new(), compacted: base };
     let mut watches = Vec::new();
     for step in steps {
         match step {
@@ -144,7 +154,7 @@ pub(crate) async fn follows_the_oracle<S: Store>(store: &S, steps: Vec<Step>) {
                 assert_eq!(outcome, oracle.txn(&txn), "{txn:?}");
             }
             Step::Range { prefix, after, limit, back } => {
-                let at = back.map(|back| Revision(oracle.current().saturating_sub(back)));
+                let at = back.map(|back| oracle.back(back));
                 let request = RangeRequest { prefix, after, limit, at };
                 match (store.range(request.clone()).await, oracle.range(&request)) {
                     (Ok(page), Some(expected)) => assert_eq!(page, expected, "{request:?}"),
@@ -153,13 +163,13 @@ pub(crate) async fn follows_the_oracle<S: Store>(store: &S, steps: Vec<Step>) {
                 }
             }
             Step::Watch { prefix, back } => {
-                let from = Revision(oracle.current().saturating_sub(back));
+                let from = oracle.back(back);
                 watches.push((store.watch(&prefix, from).await.expect("watch"), prefix, from));
             }
             Step::Compact { back } => {
-                let at = oracle.current().saturating_sub(back);
-                store.compact(Revision(at)).await.expect("compact");
-                oracle.compacted = oracle.compacted.max(at);
+                let at = oracle.back(back);
+                store.compact(at).await.expect("compact");
+                oracle.compacted = oracle.compacted.max(at.0);
             }
         }
         assert_eq!(store.current_revision().await.expect("revision"), Revision(oracle.current()));
@@ -195,7 +205,7 @@ async fn check_watch(oracle: &Oracle, mut watch: Watch, prefix: &str, from: Revi
     for expected in oracle.changes.iter().filter(wanted) {
         match next_change(&mut watch).await {
             WatchEvent::Change(change) => {
-                assert_eq!(change, *expected);
+                assert_eq!(*change, *expected);
                 given = change.revision;
             }
             lost => return assert_lost(oracle, &mut watch, lost, given).await,
@@ -203,6 +213,7 @@ async fn check_watch(oracle: &Oracle, mut watch: Watch, prefix: &str, from: Revi
     }
     if from.0 < oracle.compacted {
         // Whether it was lost depends on how far it was when the past was forgotten.
+        watch.request_progress();
         match watch.next().await.expect("an event") {
             WatchEvent::Progress(_) => {}
             lost => return assert_lost(oracle, &mut watch, lost, given).await,

@@ -10,7 +10,7 @@ pub(super) struct Measure {
     pub(super) value: f64,
     /// `s`, `MiB`, or `1` for a bare number.
     pub(super) unit: &'static str,
-    /// What the value should stay below, in the same unit.
+    /// What the value should stay below, or reach, in the same unit; `met` knows which.
     pub(super) goal: Option<f64>,
     /// What the peer took in the same run, in the same unit.
     pub(super) peer: Option<f64>,
@@ -34,6 +34,13 @@ impl Measure {
     pub(super) fn beside(mut self, peer: f64) -> Self {
         self.peer = Some(rounded(peer));
         self.ratio = (peer > 0.0).then(|| rounded(self.value / peer));
+        self
+    }
+
+    /// With a goal that the value has to reach.
+    pub(super) fn at_least(mut self, goal: f64) -> Self {
+        self.goal = Some(rounded(goal));
+        self.met = Some(self.value >= goal);
         self
     }
 
@@ -68,7 +75,7 @@ pub(super) fn table(measures: &[Measure]) -> String {
     let rows: Vec<[String; 7]> = std::iter::once(head).chain(measures.iter().map(Measure::cells)).collect();
     let width = rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0);
     let line = |[name, value, unit, goal, peer, ratio, met]: &[String; 7]| {
-        format!("{name:<width$}  {value:>8} {unit:<4} {goal:>8} {peer:>8} {ratio:>6} {met:>4}")
+        format!("{name:<width$}  {value:>9} {unit:<4} {goal:>9} {peer:>9} {ratio:>6} {met:>4}")
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }

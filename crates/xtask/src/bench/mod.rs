@@ -3,7 +3,7 @@
 //! A number alone says little on a machine that others use too; the ratio to a peer that suffered the same says more. No
 //! number here fails a build. docs/benchmarks.md says how each is measured and what to distrust.
 //!
-//! * `up` is the one benchmark so far; it reads from top to bottom.
+//! * `up`: a whole installation; it reads from top to bottom. `store`: the store beside plain SQLite and etcd.
 //! * `installation`, `steps`: an installation of the benchmark's own, and what `orrery up` says.
 //! * `pods`, `bare`: a pod's start, and its peer, a machine with nothing in it.
 //! * `memory`: what processes hold. `measure`: a number and how it is printed. `interrupt`: children that end with us.
@@ -15,6 +15,7 @@ mod measure;
 mod memory;
 mod pods;
 mod steps;
+mod store;
 mod up;
 
 use crate::report;
@@ -40,6 +41,11 @@ enum Name {
     /// also after a failure or Ctrl-C. Needs root and a built program (`make build`), takes some two minutes, and fetches
     /// the guest's kernel from Debian once. What it means: docs/benchmarks.md.
     Up(Up),
+    /// The embedded store beside plain SQLite and etcd: durable puts, gets, a range of 10,000, opening after a kill.
+    ///
+    /// Builds what it needs, gets etcd out of Debian if it is not there, and takes some four minutes. What it means:
+    /// docs/benchmarks.md.
+    Store(StoreBench),
 }
 
 /// Options of `bench up`.
@@ -54,6 +60,29 @@ struct Up {
     /// The `orrery` to measure, with crx-init beside it [default: target/release/orrery]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+}
+
+/// Options of `bench store`.
+#[derive(Args)]
+struct StoreBench {
+    /// One JSON object a line instead of a table: name, value, unit, goal, peer, ratio, met.
+    #[arg(long)]
+    json: bool,
+    /// How many objects of 2 KiB there are; 10,000 at least.
+    #[arg(long, default_value_t = 100_000)]
+    objects: usize,
+    /// How often the engines take turns in each measurement; the median counts.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long a turn is, in milliseconds.
+    #[arg(long, default_value_t = 2_000)]
+    slice_ms: u64,
+    /// The etcd to measure [default: $ORRERY_TEST_TOOLS/etcd, or one out of Debian by scripts/get-etcd]
+    #[arg(long, value_name = "FILE")]
+    etcd: Option<PathBuf>,
+    /// Where the stores are made; the disk there is what is measured.
+    #[arg(long, default_value = "/var/tmp", value_name = "DIRECTORY")]
+    directory: PathBuf,
 }
 
 /// Why there are no numbers.
@@ -92,14 +121,21 @@ impl BenchError {
 
 /// Runs the named benchmark, or lists them.
 pub(crate) fn run(root: &Path, bench: Bench) -> ExitCode {
-    let Some(Name::Up(options)) = bench.name else {
-        println!("up    steps of `orrery up`, a pod from POST to Ready, memory of each process");
-        println!("\nMore on one: cargo xtask bench NAME --help");
-        return ExitCode::SUCCESS;
+    let (measures, json) = match bench.name {
+        None => {
+            println!("up     steps of `orrery up`, a pod from POST to Ready, memory of each process");
+            println!("store  the embedded store beside plain SQLite and etcd");
+            println!("\nMore on one: cargo xtask bench NAME --help");
+            return ExitCode::SUCCESS;
+        }
+        Some(Name::Up(options)) => {
+            let program = options.program.unwrap_or_else(|| root.join("target/release/orrery"));
+            (up::run(&program, options.runs), options.json)
+        }
+        Some(Name::Store(options)) => (store::run(root, &options), options.json),
     };
-    let program = options.program.unwrap_or_else(|| root.join("target/release/orrery"));
-    match up::run(&program, options.runs) {
-        Ok(measures) if options.json => measures.iter().for_each(|measure| println!("{}", measure.json())),
+    match measures {
+        Ok(measures) if json => measures.iter().for_each(|measure| println!("{}", measure.json())),
         Ok(measures) => println!("{}", measure::table(&measures)),
         Err(error) => {
             note(&format!("error: {}", report::chain(&error)));
