@@ -110,6 +110,10 @@ impl HollowPod {
         let view = hollow_view(pod)?;
         let version = |view: &PodView| view.resource_version.parse::<u64>().ok();
         if version(&view).zip(version(&self.view)).is_none_or(|(told, known)| told >= known) {
+            // A pod that somebody else has ended is over for its node too, as it is for a kubelet.
+            if is_over(&view.status) && !is_over(&self.previous) {
+                self.previous = view.status.clone();
+            }
             self.view = view;
         }
         Ok(())
@@ -293,6 +297,10 @@ fn hollow_view(pod: &Pod) -> Result<PodView, ProjectError> {
 fn argv(container: &ContainerView) -> Vec<String> {
     // Arguments alone go to the image's own entry point, which is not known.
     if container.command.is_empty() { Vec::new() } else { [container.command.clone(), container.args.clone()].concat() }
+}
+
+fn is_over(status: &PodStatus) -> bool {
+    matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
 }
 
 fn nanos(at: Timestamp) -> u64 {

@@ -169,3 +169,13 @@ fn variables_of_the_pod_reach_its_command() {
     world.settle();
     assert_eq!(world.object["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 4);
 }
+
+#[test]
+fn a_pod_that_somebody_else_has_ended_stays_so() {
+    let mut world = World::new(&spec("Always", &json!([])), &json!({}));
+    world.settle();
+    world.object["status"]["phase"] = json!("Failed");
+    world.show();
+    world.settle();
+    assert_eq!((world.phase(), world.ready()), ("Failed", "False"));
+}
