@@ -21,3 +21,4 @@ pub mod list;
 pub mod registry;
 pub mod report;
 pub mod runner;
+pub mod simulated;

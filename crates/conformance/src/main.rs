@@ -7,6 +7,7 @@ use orrery_conformance::{
     harness::{Api, Run},
     list::List,
     registry, report, runner,
+    simulated::Simulated,
 };
 use regex::Regex;
 use std::{
@@ -31,6 +32,12 @@ struct Arguments {
     /// How to reach the server as an administrator.
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     kubeconfig: Option<PathBuf>,
+    /// Measure a private control plane with hollow nodes (3 unless a number is given) instead of a server of a kubeconfig.
+    #[arg(long, value_name = "NODES", num_args = 0..=1, default_missing_value = "3")]
+    sim: Option<usize>,
+    /// With --sim: run the control plane as a process of its own, this `orrery`.
+    #[arg(long, value_name = "PROGRAM", requires = "sim")]
+    orrery: Option<PathBuf>,
     /// The kubectl that [sig-cli] tests run; the one of the PATH unless it is named.
     #[arg(long, value_name = "PATH")]
     kubectl: Option<PathBuf>,
@@ -70,13 +77,27 @@ fn floor(text: &str) -> Result<(String, usize), String> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match measure(Arguments::parse()).await {
+    let measured = tokio::select! {
+        measured = measure(Arguments::parse()) => measured,
+        // A private control plane is removed when the measurement is dropped.
+        () = interrupted() => Err("interrupted".into()),
+    };
+    match measured {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("conformance: {}", chain(error.as_ref()));
             ExitCode::from(2)
         }
+    }
+}
+
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
     }
 }
 
@@ -127,7 +148,22 @@ async fn measure(arguments: Arguments) -> Result<bool, Failed> {
 }
 
 async fn run(arguments: &Arguments, tests: Vec<registry::Test>) -> Result<Vec<runner::Verdict>, Failed> {
-    let kubeconfig = arguments.kubeconfig.clone().ok_or("name the server with --kubeconfig FILE or $KUBECONFIG")?;
+    let Some(nodes) = arguments.sim else {
+        let kubeconfig = arguments.kubeconfig.clone();
+        let kubeconfig = kubeconfig.ok_or("name the server with --kubeconfig FILE or $KUBECONFIG, or use --sim")?;
+        return run_against(arguments, tests, kubeconfig).await;
+    };
+    let simulated = Simulated::start(nodes, arguments.orrery.clone()).await?;
+    let verdicts = run_against(arguments, tests, simulated.kubeconfig()).await?;
+    simulated.stop().await?;
+    Ok(verdicts)
+}
+
+async fn run_against(
+    arguments: &Arguments,
+    tests: Vec<registry::Test>,
+    kubeconfig: PathBuf,
+) -> Result<Vec<runner::Verdict>, Failed> {
     let api = Api::new(connect(&kubeconfig).await?);
     let version = api.get("/version").await?.success()?;
     let kubectl = arguments.kubectl.clone().or_else(|| on_path("kubectl"));

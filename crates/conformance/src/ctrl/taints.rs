@@ -79,11 +79,13 @@ where
 
 async fn cancelled(context: &Context) -> Outcome {
     const TOLERATED: u64 = 20;
-    let pods = vec![tolerating("p", &label("evicted").0, TOLERATED)];
+    let labels = label("evicted").0;
+    // The witness shows that the taint evicts at all.
+    let pods = vec![tolerating("p", &labels, TOLERATED), tolerating("witness", &labels, 1)];
     with_node(context, pods, |pods, nodes, node| async move {
         let tainted = Instant::now();
         taint(&nodes, &node, true).await?;
-        sleep(Duration::from_secs(TOLERATED / 4)).await;
+        pods.gone("witness", Duration::from_secs(TOLERATED / 2)).await?;
         ensure!(!is_ending(&pods.get("p").await?), "the pod is evicted before its time");
         taint(&nodes, &node, false).await?;
         ensure!(tainted.elapsed() < Duration::from_secs(TOLERATED), "the taint could not be removed in time");
