@@ -164,10 +164,11 @@ async fn run_against(
     tests: Vec<registry::Test>,
     kubeconfig: PathBuf,
 ) -> Result<Vec<runner::Verdict>, Failed> {
-    let api = Api::new(connect(&kubeconfig).await?);
+    let (client, stranger) = connect(&kubeconfig).await?;
+    let (api, stranger) = (Api::new(client), Api::new(stranger));
     let version = api.get("/version").await?.success()?;
     let kubectl = arguments.kubectl.clone().or_else(|| on_path("kubectl"));
-    let run = Arc::new(Run::new(api, kubeconfig, kubectl, arguments.keep));
+    let run = Arc::new(Run::new(api, stranger, kubeconfig, kubectl, arguments.keep));
     if !arguments.json {
         let version = version["gitVersion"].as_str().unwrap_or("no version");
         println!("{} tests against {version}; names of this run hold {}", tests.len(), run.id);
@@ -181,14 +182,15 @@ async fn run_against(
     Ok(runner::run(&run, tests, arguments.parallel, limit, tell).await)
 }
 
-/// A client for the current context of a kubeconfig, with no proxy between.
-async fn connect(path: &Path) -> Result<kube::Client, Failed> {
+/// Clients for the current context of a kubeconfig, with its user and without any, with no proxy between.
+async fn connect(path: &Path) -> Result<(kube::Client, kube::Client), Failed> {
     let kubeconfig = kube::config::Kubeconfig::read_from(path)?;
-    let mut config =
-        kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
     config.proxy_url = None;
     config.read_timeout = None;
-    Ok(kube::Client::try_from(config)?)
+    let mut stranger = config.clone();
+    stranger.auth_info = kube::config::AuthInfo::default();
+    Ok((kube::Client::try_from(config)?, kube::Client::try_from(stranger)?))
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

@@ -2,7 +2,7 @@
 
 use crate::{
     ensure,
-    harness::{Context, Objects, Outcome, Watch, resource},
+    harness::{Context, Objects, Outcome, Watch, resource, version},
     registry::{Test, test},
     run, same,
 };
@@ -43,12 +43,6 @@ fn mutation(count: u32) -> Value {
 
 async fn watch(maps: &Objects, selector: &str) -> Outcome<Watch> {
     maps.watch(&[("labelSelector", selector)]).await
-}
-
-fn version(object: &Value) -> Outcome<String> {
-    let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-    ensure!(!version.is_empty(), "an object has no resourceVersion: {object}");
-    Ok(version.to_owned())
 }
 
 /// Expects an event at each of the watches that see the object, with the mutation that it has to show.

@@ -19,6 +19,8 @@ pub const RUN_LABEL: &str = "conformance.orrery.dev/run";
 pub struct Run {
     /// The server, as the administrator.
     pub api: Api,
+    /// The server, without any credentials.
+    pub stranger: Api,
     /// The kubeconfig the server was found with.
     pub kubeconfig: PathBuf,
     /// The kubectl to run, if there is one.
@@ -35,9 +37,10 @@ pub struct Run {
 impl Run {
     /// A run against a server.
     #[must_use]
-    pub fn new(api: Api, kubeconfig: PathBuf, kubectl: Option<PathBuf>, keep: bool) -> Self {
+    pub fn new(api: Api, stranger: Api, kubeconfig: PathBuf, kubectl: Option<PathBuf>, keep: bool) -> Self {
         let id = format!("{:06x}", rand::rng().random_range(0..0x0100_0000_u32));
-        Self { api, kubeconfig, kubectl, id, keep, counter: AtomicU32::new(0), service_accounts: AtomicBool::new(true) }
+        let (counter, service_accounts) = (AtomicU32::new(0), AtomicBool::new(true));
+        Self { api, stranger, kubeconfig, kubectl, id, keep, counter, service_accounts }
     }
 }
 

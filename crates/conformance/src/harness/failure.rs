@@ -85,11 +85,16 @@ macro_rules! ensure {
 /// Returns a failure that shows both unless `found == wanted`.
 #[macro_export]
 macro_rules! same {
-    ($found:expr, $wanted:expr, $($words:tt)+) => {{
-        let (found, wanted) = (&$found, &$wanted);
-        if *found != *wanted {
-            let what = format!($($words)+);
-            return Err($crate::harness::Failure::wrong(format!("{what}: found {found:?}, wanted {wanted:?}")));
+    ($found:expr, $wanted:expr, $($words:tt)+) => {
+        // A match keeps what both sides borrow from alive.
+        match (&$found, &$wanted) {
+            (found, wanted) => {
+                if *found != *wanted {
+                    let what = format!($($words)+);
+                    let text = format!("{what}: found {found:?}, wanted {wanted:?}");
+                    return Err($crate::harness::Failure::wrong(text));
+                }
+            }
         }
-    }};
+    };
 }

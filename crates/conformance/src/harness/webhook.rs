@@ -17,8 +17,21 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 
-/// Answers one request: the path, and the review that was sent.
-type Handler = Arc<dyn Fn(String, Value) -> BoxFuture<'static, Value> + Send + Sync>;
+/// A request that the server under test has made.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Such as `POST`.
+    pub method: http::Method,
+    /// The path, without parameters.
+    pub path: String,
+    /// The headers.
+    pub headers: http::HeaderMap,
+    /// The body; null when it is no JSON.
+    pub body: Value,
+}
+
+/// Answers one request with a status and JSON.
+type Handler = Arc<dyn Fn(Asked) -> BoxFuture<'static, (u16, Value)> + Send + Sync>;
 
 /// A running server; it ends when this is dropped.
 pub struct WebhookServer {
@@ -34,7 +47,7 @@ impl Drop for WebhookServer {
 }
 
 impl WebhookServer {
-    /// Starts a server that answers with what `handler` makes of path and body.
+    /// Starts a server that answers with what `handler` makes of path and body; null is 404.
     ///
     /// # Errors
     /// When there is no port or no certificate to be had.
@@ -45,21 +58,56 @@ impl WebhookServer {
     where
         F: Future<Output = Value> + Send + 'static,
     {
+        let names = vec!["127.0.0.1".to_owned()];
+        Self::start_named(context, names, move |asked: Asked| {
+            let answered = handler(asked.path, asked.body);
+            async move {
+                let body = answered.await;
+                (if body.is_null() { 404 } else { 200 }, body)
+            }
+        })
+        .await
+    }
+
+    /// Starts a server whose certificate is for `names`, and that answers with what `handler` makes of a request.
+    ///
+    /// # Errors
+    /// When there is no port or no certificate to be had.
+    pub async fn start_named<F>(
+        context: &Context,
+        names: Vec<String>,
+        handler: impl Fn(Asked) -> F + Send + Sync + 'static,
+    ) -> Outcome<Self>
+    where
+        F: Future<Output = (u16, Value)> + Send + 'static,
+    {
         let directory = context.directory().join(context.name("webhook"));
-        let (authority_pem, credentials) = certificates(&directory).map_err(Failure::wrong)?;
+        let (authority_pem, credentials) = certificates(&directory, names).map_err(Failure::wrong)?;
         let clients = tls::Clients::Optional(&authority_pem);
         let config = tls::server(&credentials, clients, &["h2", "http/1.1"]).map_err(Failure::wrong)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let handler: Handler = Arc::new(move |path, body| Box::pin(handler(path, body)));
+        let handler: Handler = Arc::new(move |asked| Box::pin(handler(asked)));
         let task = tokio::spawn(accept(listener, TlsAcceptor::from(config), handler));
         Ok(Self { address, authority_pem, task })
+    }
+
+    /// The certificate of the server's authority, as base64 of PEM.
+    #[must_use]
+    pub fn ca_bundle(&self) -> String {
+        BASE64_STANDARD.encode(&self.authority_pem)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The `clientConfig` with which the API server finds a path of this server.
     #[must_use]
     pub fn client_config(&self, path: &str) -> Value {
-        json!({"url": self.url(path), "caBundle": BASE64_STANDARD.encode(&self.authority_pem)})
+        json!({"url": self.url(path), "caBundle": self.ca_bundle()})
     }
 
     /// The URL of a path of this server.
@@ -69,13 +117,16 @@ impl WebhookServer {
     }
 }
 
-fn certificates(directory: &std::path::Path) -> Result<(String, Credentials), orrery_identity::IdentityError> {
+fn certificates(
+    directory: &std::path::Path,
+    names: Vec<String>,
+) -> Result<(String, Credentials), orrery_identity::IdentityError> {
     let _ = std::fs::create_dir_all(directory);
     let authority = Authority::load_or_create(directory, "webhook")?;
     let profile = Profile {
         common_name: "webhook".to_owned(),
         organization: None,
-        alternative_names: vec!["127.0.0.1".to_owned()],
+        alternative_names: names,
         usage: Usage::Server,
         lifetime: Duration::from_secs(24 * 3600),
     };
@@ -100,14 +151,15 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, handler: Handler) 
 }
 
 async fn answer(request: Request<Incoming>, handler: Handler) -> Result<Response<Full<Bytes>>, Infallible> {
-    let path = request.uri().path().to_owned();
-    let body = match request.into_body().collect().await {
+    let (parts, body) = request.into_parts();
+    let body = match body.collect().await {
         Ok(body) => serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null),
         Err(_) => Value::Null,
     };
-    let answered = handler(path, body).await;
+    let path = parts.uri.path().to_owned();
+    let (status, answered) = handler(Asked { method: parts.method, path, headers: parts.headers, body }).await;
     let mut response = Response::new(Full::new(Bytes::from(answered.to_string())));
-    *response.status_mut() = if answered.is_null() { StatusCode::NOT_FOUND } else { StatusCode::OK };
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
     Ok(response)
 }
