@@ -4,6 +4,7 @@
 //! makes definitions of custom resources, [`webhooks`] has hooks and the server that answers them.
 
 mod access;
+mod aggregator;
 mod chunking;
 mod configuration;
 mod conversion;
@@ -38,6 +39,7 @@ use crate::registry::Test;
 pub fn tests() -> Vec<Test> {
     let mut tests = [
         access::TESTS,
+        aggregator::TESTS,
         chunking::TESTS,
         configuration::TESTS,
         conversion::TESTS,
