@@ -185,7 +185,8 @@ async fn run_against(
 /// Clients for the current context of a kubeconfig, with its user and without any, with no proxy between.
 async fn connect(path: &Path) -> Result<(kube::Client, kube::Client), Failed> {
     let kubeconfig = kube::config::Kubeconfig::read_from(path)?;
-    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
+    let mut config =
+        kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
     config.proxy_url = None;
     config.read_timeout = None;
     let mut stranger = config.clone();

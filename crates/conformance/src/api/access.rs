@@ -3,7 +3,9 @@
 use super::operations::{discovery, merge};
 use crate::{
     ensure,
-    harness::{Context, EVENT_TIMEOUT, Failure, Form, Objects, Outcome, Resource, condition, expect_within, resource, version},
+    harness::{
+        Context, EVENT_TIMEOUT, Failure, Form, Objects, Outcome, Resource, condition, expect_within, resource, version,
+    },
     registry::{Test, test},
     run, same,
 };
@@ -27,7 +29,8 @@ struct Requests {
 
 impl Requests {
     async fn create(context: &Context) -> Outcome<Self> {
-        let resource = Resource::cluster("certificates.k8s.io/v1", "certificatesigningrequests", "CertificateSigningRequest");
+        let resource =
+            Resource::cluster("certificates.k8s.io/v1", "certificatesigningrequests", "CertificateSigningRequest");
         discovery(&context.api, &resource, &["approval", "status"]).await?;
         let objects = context.cluster(resource);
         let signer = format!("example.com/{}", context.name("e2e"));
@@ -66,10 +69,12 @@ impl Requests {
         let mut watch = self.objects.watch(&[("fieldSelector", &field), ("resourceVersion", &from)]).await?;
         let patch = json!({"metadata": {"annotations": {"patched": "true"}}});
         expect_within(&self.objects.merge(&self.name, &patch).await?, &patch, "the patched request")?;
-        let updated = self.objects.update(&self.name, |object| object["metadata"]["annotations"]["updated"] = "true".into());
+        let updated =
+            self.objects.update(&self.name, |object| object["metadata"]["annotations"]["updated"] = "true".into());
         same!(updated.await?["metadata"]["annotations"]["updated"], "true", "the annotation of the updated request");
         for annotation in ["patched", "updated"] {
-            let seen = watch.find(annotation, EVENT_TIMEOUT, |event| event.object["metadata"]["annotations"][annotation] == "true");
+            let seen = watch
+                .find(annotation, EVENT_TIMEOUT, |event| event.object["metadata"]["annotations"][annotation] == "true");
             same!(seen.await?.kind, "MODIFIED", "the event of the {annotation} request");
         }
         Ok(())
@@ -104,7 +109,8 @@ impl Requests {
     async fn sign(&self, context: &Context) -> Outcome {
         self.read("status").await?;
         let statuses = self.objects.sub("status");
-        let authority = orrery_identity::Authority::load_or_create(context.directory(), "signer").map_err(Failure::wrong)?;
+        let authority =
+            orrery_identity::Authority::load_or_create(context.directory(), "signer").map_err(Failure::wrong)?;
         let certificate = BASE64_STANDARD.encode(authority.certificate_pem());
         let patch = json!({
             "metadata": {"annotations": {"patchedstatus": "true"}},

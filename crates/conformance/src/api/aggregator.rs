@@ -45,7 +45,10 @@ impl Server {
         if asked.path == root {
             let verbs = ["create", "delete", "get", "list"];
             let flunders = json!({"name": "flunders", "singularName": "flunder", "namespaced": true, "kind": "Flunder", "verbs": verbs});
-            return (200, json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": [flunders]}));
+            return (
+                200,
+                json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": [flunders]}),
+            );
         }
         let Some(rest) = asked.path.strip_prefix(&format!("{root}/namespaces/")) else { return not_found() };
         let parts: Vec<&str> = rest.split('/').collect();
@@ -78,8 +81,11 @@ impl Server {
 }
 
 fn not_found() -> (u16, Value) {
-    (404, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
-        "message": "the sample server has no such thing"}))
+    (
+        404,
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
+        "message": "the sample server has no such thing"}),
+    )
 }
 
 async fn sample_server(context: &Context) -> Outcome {
@@ -127,7 +133,8 @@ async fn proxied(context: &Context, server: &Server, namespace: &str) -> Outcome
         Ok(found.then_some(()))
     });
     listed.await.map_err(|failure| failure.during(format!("/apis has no group {group}")))?;
-    let flunders = context.objects(Resource::namespaced(&format!("{group}/v1alpha1"), "flunders", "Flunder"), namespace);
+    let flunders =
+        context.objects(Resource::namespaced(&format!("{group}/v1alpha1"), "flunders", "Flunder"), namespace);
     flunders.create(&json!({"metadata": {"name": "test-flunder"}})).await?;
     same!(names(&flunders.items(&[]).await?), ["test-flunder"], "flunders by way of the server");
     same!(flunders.get("test-flunder").await?["kind"], "Flunder", "the kind of a flunder");

@@ -10,7 +10,10 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 pub(super) const TESTS: &[Test] = &[
-    test("[sig-node] ConfigMap should fail to create ConfigMap with empty key [Conformance]", run!(config_map_empty_key)),
+    test(
+        "[sig-node] ConfigMap should fail to create ConfigMap with empty key [Conformance]",
+        run!(config_map_empty_key),
+    ),
     test("[sig-node] ConfigMap should run through a ConfigMap lifecycle [Conformance]", run!(config_map_lifecycle)),
     test(
         "[sig-node] ConfigMap should update ConfigMap successfully [NodeConformance] [Conformance]",
@@ -20,7 +23,10 @@ pub(super) const TESTS: &[Test] = &[
         "[sig-storage] ConfigMap should be immutable if `immutable` field is set [Conformance]",
         run!(immutable, resource::config_maps()),
     ),
-    test("[sig-node] Secrets should fail to create secret due to empty secret key [Conformance]", run!(secret_empty_key)),
+    test(
+        "[sig-node] Secrets should fail to create secret due to empty secret key [Conformance]",
+        run!(secret_empty_key),
+    ),
     test("[sig-node] Secrets should patch a secret [Conformance]", run!(secret_patch)),
     test(
         "[sig-storage] Secrets should be immutable if `immutable` field is set [Conformance]",

@@ -271,7 +271,8 @@ async fn set_schema(definitions: &Objects, name: &str, schema: &Value) -> Outcom
 
 /// Reads an object until it has the fields.
 async fn read_until(objects: &Objects, name: &str, wanted: &Value) -> Outcome {
-    let read = objects.wait(name, "the defaults did not come", SERVED, |object| expect_within(object, wanted, "").is_ok());
+    let read =
+        objects.wait(name, "the defaults did not come", SERVED, |object| expect_within(object, wanted, "").is_ok());
     read.await.map(drop).map_err(|failure| failure.during(format!("{wanted}")))
 }
 

@@ -41,7 +41,11 @@ pub(super) const TESTS: &[Test] = &[
     ),
     test(
         "[sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should include webhook resources in discovery documents [Conformance]",
-        run!(group_has, "admissionregistration.k8s.io", &["mutatingwebhookconfigurations", "validatingwebhookconfigurations"]),
+        run!(
+            group_has,
+            "admissionregistration.k8s.io",
+            &["mutatingwebhookconfigurations", "validatingwebhookconfigurations"]
+        ),
     ),
 ];
 
@@ -133,7 +137,8 @@ async fn document(context: &Context, path: &str, accept: &str) -> Outcome<Value>
 }
 
 fn has(document: &Value, group: &str, version: &str, resource: &str) -> bool {
-    let of_group = list(document, "items").iter().filter(|item| item["metadata"]["name"].as_str().unwrap_or("") == group);
+    let of_group =
+        list(document, "items").iter().filter(|item| item["metadata"]["name"].as_str().unwrap_or("") == group);
     let versions = of_group.flat_map(|item| list(item, "versions")).filter(|known| known["version"] == version);
     let mut resources = versions.flat_map(|known| list(known, "resources"));
     resources.any(|known| known["resource"] == resource && !list(known, "verbs").is_empty())

@@ -104,7 +104,8 @@ async fn lifecycle(context: &Context) -> Outcome {
     same!(events.items(&by_field).await?.len(), 1, "events of the controller");
     let got = events.get("event-test").await?;
     same!(got, created, "the event when it is read");
-    let patched = events.patch("event-test", Form::StrategicPatch, &json!({"note": "patched"}), &[]).await?.expect(200)?;
+    let patched =
+        events.patch("event-test", Form::StrategicPatch, &json!({"note": "patched"}), &[]).await?.expect(200)?;
     same!(patched["note"], "patched", "the note of the patched event");
     same!(events.get("event-test").await?["note"], "patched", "the note when it is read");
     let series = json!({"count": 100, "lastObservedTime": "2026-01-02T04:04:05.678901Z"});

@@ -42,8 +42,11 @@ async fn priority_levels(context: &Context) -> Outcome {
         "type": "Limited",
         "limited": {"nominalConcurrencyShares": 2, "limitResponse": {"type": "Reject"}},
     }});
-    let resource =
-        Resource::cluster("flowcontrol.apiserver.k8s.io/v1", "prioritylevelconfigurations", "PriorityLevelConfiguration");
+    let resource = Resource::cluster(
+        "flowcontrol.apiserver.k8s.io/v1",
+        "prioritylevelconfigurations",
+        "PriorityLevelConfiguration",
+    );
     let mut subject = Subject::new(resource, object);
     subject.patch = json!({"spec": {"limited": {"nominalConcurrencyShares": 4}}});
     subject.update = json!({"spec": {"limited": {"nominalConcurrencyShares": 5}}});

@@ -29,10 +29,7 @@ pub(super) const TESTS: &[Test] = &[
         "[sig-cli] Kubectl client Kubectl diff should check if kubectl diff finds a difference for Deployments [Conformance]",
         run!(diff),
     ),
-    test(
-        "[sig-cli] Kubectl client Kubectl label should update the label on a resource [Conformance]",
-        run!(label),
-    ),
+    test("[sig-cli] Kubectl client Kubectl label should update the label on a resource [Conformance]", run!(label)),
     test(
         "[sig-cli] Kubectl client Kubectl replace should update a single-container pod's image [Conformance]",
         run!(replace),
@@ -45,18 +42,9 @@ pub(super) const TESTS: &[Test] = &[
         "[sig-cli] Kubectl client Kubectl server-side dry-run should check if kubectl can dry-run update Pods [Conformance]",
         run!(dry_run),
     ),
-    test(
-        "[sig-cli] Kubectl client Kubectl version should check is all data is printed [Conformance]",
-        run!(version),
-    ),
-    test(
-        "[sig-cli] Kubectl client Proxy server should support --unix-socket=/path [Conformance]",
-        run!(proxy_socket),
-    ),
-    test(
-        "[sig-cli] Kubectl client Proxy server should support proxy with --port 0 [Conformance]",
-        run!(proxy_port),
-    ),
+    test("[sig-cli] Kubectl client Kubectl version should check is all data is printed [Conformance]", run!(version)),
+    test("[sig-cli] Kubectl client Proxy server should support --unix-socket=/path [Conformance]", run!(proxy_socket)),
+    test("[sig-cli] Kubectl client Proxy server should support proxy with --port 0 [Conformance]", run!(proxy_port)),
 ];
 
 const FIRST_IMAGE: &str = "registry.local/agnhost:2";

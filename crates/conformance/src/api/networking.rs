@@ -62,13 +62,15 @@ async fn ingresses(context: &Context) -> Outcome {
 /// Annotations can be written together with the status.
 async fn status_annotations(three: &Three) -> Outcome {
     let annotation = json!({"metadata": {"annotations": {"patchedstatus": "true"}}});
-    let patched = three.objects.sub("status").patch(&three.name, Form::MergePatch, &annotation, &[]).await?.expect(200)?;
+    let patched =
+        three.objects.sub("status").patch(&three.name, Form::MergePatch, &annotation, &[]).await?.expect(200)?;
     expect_within(&patched, &annotation, "the annotation when it is patched with the status")
 }
 
 async fn ingress_classes(context: &Context) -> Outcome {
     let object = json!({"spec": {"controller": "example.com/controller"}});
-    all(context, Subject::new(Resource::cluster("networking.k8s.io/v1", "ingressclasses", "IngressClass"), object)).await
+    all(context, Subject::new(Resource::cluster("networking.k8s.io/v1", "ingressclasses", "IngressClass"), object))
+        .await
 }
 
 async fn service_cidrs(context: &Context) -> Outcome {
@@ -123,7 +125,11 @@ async fn ip_addresses(context: &Context) -> Outcome {
     same!(updated.await?["metadata"]["annotations"]["updated"], "true", "the annotation of the updated address");
     let mut moved = addresses.get(four).await?;
     moved["spec"]["parentRef"]["name"] = "other".into();
-    addresses.put(&moved).await?.refused(422, "Invalid").map_err(|failure| failure.during("the parent is immutable"))?;
+    addresses
+        .put(&moved)
+        .await?
+        .refused(422, "Invalid")
+        .map_err(|failure| failure.during("the parent is immutable"))?;
     let broadcast = format!("{label},type=broadcast");
     same!(addresses.labelled(&broadcast).await?.len(), 1, "broadcast addresses");
     let mut watch = addresses.watch(&[("labelSelector", &broadcast)]).await?;

@@ -23,7 +23,10 @@ pub(super) const TESTS: &[Test] = &[
         run!(deleted_runtime_class),
     ),
     test("[sig-node] PodTemplates should run the lifecycle of PodTemplates [Conformance]", run!(template_lifecycle)),
-    test("[sig-node] PodTemplates should delete a collection of pod templates [Conformance]", run!(template_collection)),
+    test(
+        "[sig-node] PodTemplates should delete a collection of pod templates [Conformance]",
+        run!(template_collection),
+    ),
     test("[sig-node] PodTemplates should replace a pod template [Conformance]", run!(template_replace)),
 ];
 
@@ -171,11 +174,16 @@ async fn template_collection(context: &Context) -> Outcome {
 async fn template_replace(context: &Context) -> Outcome {
     let templates: Objects = context.objects(resource::pod_templates(), &context.namespace().await?);
     let created = templates.create(&template("replaced", &json!({"podtemplate-static": "true"}))).await?;
-    let updated = templates.update("replaced", |template| template["metadata"]["annotations"] = json!({"updated": "true"}));
+    let updated =
+        templates.update("replaced", |template| template["metadata"]["annotations"] = json!({"updated": "true"}));
     let updated = updated.await?;
     same!(updated["metadata"]["annotations"]["updated"], "true", "the annotation of the replaced template");
     expect_newer(&updated, &created, "the replaced template")?;
-    expect_within(&templates.get("replaced").await?, &json!({"metadata": {"annotations": {"updated": "true"}}}), "reading")?;
+    expect_within(
+        &templates.get("replaced").await?,
+        &json!({"metadata": {"annotations": {"updated": "true"}}}),
+        "reading",
+    )?;
     // The same as a patch of the annotation leaves no difference.
     let same = json!({"metadata": {"annotations": {"updated": "true"}}});
     let again = templates.patch("replaced", Form::MergePatch, &same, &[]).await?.expect(200)?;

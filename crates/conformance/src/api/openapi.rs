@@ -25,7 +25,12 @@ pub(super) const TESTS: &[Test] = &[
     ),
     test(
         "[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD preserving unknown fields in an embedded object [Conformance]",
-        run!(unknown_fields, preserving_nested(), r#""spec": {"a": null, "b": [{"c": "d"}]}"#, "(?s)DESCRIPTION:.*preserve-unknown-properties in nested field"),
+        run!(
+            unknown_fields,
+            preserving_nested(),
+            r#""spec": {"a": null, "b": [{"c": "d"}]}"#,
+            "(?s)DESCRIPTION:.*preserve-unknown-properties in nested field"
+        ),
     ),
     test(
         "[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for multiple CRDs of different groups [Conformance]",
@@ -83,11 +88,11 @@ fn waldo() -> Value {
 
 fn preserving_root() -> Value {
     json!({"type": "object", "description": "preserve-unknown-properties at root for Testing",
-        "x-kubernetes-preserve-unknown-fields": true, "properties": {
-            "spec": {"type": "object", "description": "Specification of Waldo",
-                "x-kubernetes-preserve-unknown-fields": true,
-                "properties": {"dummy": {"type": "object", "description": "Dummy property."}}},
-        }})
+    "x-kubernetes-preserve-unknown-fields": true, "properties": {
+        "spec": {"type": "object", "description": "Specification of Waldo",
+            "x-kubernetes-preserve-unknown-fields": true,
+            "properties": {"dummy": {"type": "object", "description": "Dummy property."}}},
+    }})
 }
 
 fn preserving_nested() -> Value {
@@ -115,7 +120,11 @@ async fn published(context: &Context, definition: &Definition, version: &str) ->
     let three = match index["paths"][path.as_str()]["serverRelativeURL"].as_str() {
         Some(url) => {
             let document = context.api.get(url).await?;
-            if document.status == 404 { None } else { document.expect(200)?["components"]["schemas"].get(&name).cloned() }
+            if document.status == 404 {
+                None
+            } else {
+                document.expect(200)?["components"]["schemas"].get(&name).cloned()
+            }
         }
         None => None,
     };
@@ -154,9 +163,7 @@ async fn expect_unpublished(context: &Context, definition: &Definition, version:
         let found = published(context, definition, version).await?;
         Ok(found.iter().all(Option::is_none).then_some(()))
     });
-    gone.await.map_err(|failure| {
-        failure.during(format!("{} is still published", definition_name(definition, version)))
-    })
+    gone.await.map_err(|failure| failure.during(format!("{} is still published", definition_name(definition, version))))
 }
 
 async fn different_groups(context: &Context) -> Outcome {
@@ -263,7 +270,10 @@ async fn with_schema(context: &Context) -> Outcome {
     let (definition, kubectl) = setup(context, &foo()).await?;
     accept(&kubectl, &definition, &custom(&definition, r#""spec": {"bars": [{"name": "test-bar"}]}"#)).await?;
     let refused = [
-        (r#""spec": {"bars": [{"name": "test-bar", "feeling": "NonExistentValue"}]}"#, "Unsupported value: \"NonExistentValue\""),
+        (
+            r#""spec": {"bars": [{"name": "test-bar", "feeling": "NonExistentValue"}]}"#,
+            "Unsupported value: \"NonExistentValue\"",
+        ),
         (r#""spec": {"foo": true}"#, "unknown field \"spec.foo\""),
         (r#""spec": {"bars": [{"age": "10"}]}"#, "spec.bars[0].name: Required value"),
     ];
@@ -275,15 +285,27 @@ async fn with_schema(context: &Context) -> Outcome {
     }
     let plural = &definition.plural;
     let explained = [
-        ("", "(?s)DESCRIPTION:.*Foo CRD for Testing.*FIELDS:.*apiVersion.*<string>.*APIVersion defines.*spec.*<Object>.*Specification of Foo"),
-        (".metadata", "(?s)DESCRIPTION:.*Standard object's metadata.*FIELDS:.*creationTimestamp.*<string>.*CreationTimestamp is a timestamp"),
+        (
+            "",
+            "(?s)DESCRIPTION:.*Foo CRD for Testing.*FIELDS:.*apiVersion.*<string>.*APIVersion defines.*spec.*<Object>.*Specification of Foo",
+        ),
+        (
+            ".metadata",
+            "(?s)DESCRIPTION:.*Standard object's metadata.*FIELDS:.*creationTimestamp.*<string>.*CreationTimestamp is a timestamp",
+        ),
         (".spec", r"(?s)DESCRIPTION:.*Specification of Foo.*FIELDS:.*bars.*<\[\]Object>.*List of Bars and their specs"),
-        (".spec.bars", r"(?s)(FIELD|RESOURCE):.*bars.*<\[\]Object>.*DESCRIPTION:.*List of Bars and their specs.*FIELDS:.*bazs.*<\[\]string>.*List of Bazs.*name.*<string>.*Name of Bar"),
+        (
+            ".spec.bars",
+            r"(?s)(FIELD|RESOURCE):.*bars.*<\[\]Object>.*DESCRIPTION:.*List of Bars and their specs.*FIELDS:.*bazs.*<\[\]string>.*List of Bazs.*name.*<string>.*Name of Bar",
+        ),
     ];
     for (path, pattern) in explained {
         explain(&kubectl, &format!("{plural}{path}"), pattern).await?;
     }
     let said = kubectl.run(&["explain", &format!("{plural}.spec.bars2")]).await?.failure()?;
-    ensure!(said.contains("field \"bars2\" does not exist"), "kubectl explain of a field that is not there says: {said}");
+    ensure!(
+        said.contains("field \"bars2\" does not exist"),
+        "kubectl explain of a field that is not there says: {said}"
+    );
     Ok(())
 }

@@ -72,7 +72,8 @@ pub(super) async fn discovery(api: &Api, resource: &Resource, subresources: &[&s
     let names = [resource.plural.clone()];
     let names = names.into_iter().chain(subresources.iter().map(|sub| format!("{}/{sub}", resource.plural)));
     for name in names {
-        let known = list["resources"].as_array().and_then(|all| all.iter().find(|known| known["name"] == name.as_str()));
+        let known =
+            list["resources"].as_array().and_then(|all| all.iter().find(|known| known["name"] == name.as_str()));
         let known = known.ok_or_else(|| Failure::wrong(format!("{} has no {name}", resource.root())))?;
         let verbs = known["verbs"].as_array().map(Vec::as_slice).unwrap_or_default();
         let wanted: &[&str] = if name.contains('/') { &["get", "patch", "update"] } else { &VERBS };

@@ -63,8 +63,7 @@ fn bindings(kind: &str) -> Resource {
 
 /// A policy about deployments in the namespaces with the scope's label.
 fn spec(scope: &str) -> Value {
-    let rule =
-        json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["deployments"]});
+    let rule = json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["deployments"]});
     json!({"matchConstraints": {
         "resourceRules": [rule],
         "namespaceSelector": {"matchLabels": {SCOPE: scope}},
@@ -133,7 +132,8 @@ async fn validate(context: &Context) -> Outcome {
     let patch = json!({"spec": {"replicas": 1}});
     let answer = deployments.patch("replicated", Form::MergePatch, &patch, &[]).await?;
     answer.refused(422, "Invalid").map_err(|failure| failure.during("an update to one replica"))?;
-    let namespace = deployments.get("replicated").await?["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+    let namespace =
+        deployments.get("replicated").await?["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
     let sets = context.objects(resource::replica_sets(), &namespace);
     let created = sets.create(&deployment("non-replicated", 1)).await;
     created.map(drop).map_err(|failure| failure.during("a ReplicaSet, which the policy is not about"))

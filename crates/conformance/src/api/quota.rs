@@ -64,7 +64,8 @@ async fn quota_lifecycle(context: &Context) -> Outcome {
 
 /// The limits of upstream's test: minimum, maximum, default and default request of containers.
 fn limit_range(name: &str, minimum_memory: &str) -> Value {
-    let amounts = |cpu: &str, memory: &str, disk: &str| json!({"cpu": cpu, "memory": memory, "ephemeral-storage": disk});
+    let amounts =
+        |cpu: &str, memory: &str, disk: &str| json!({"cpu": cpu, "memory": memory, "ephemeral-storage": disk});
     json!({"metadata": {"name": name}, "spec": {"limits": [{
         "type": "Container",
         "min": amounts("50m", minimum_memory, "100Gi"),
@@ -92,7 +93,11 @@ async fn limit_defaults(context: &Context) -> Outcome {
     let range = limit_range("limit-range", "100Mi");
     ranges.create(&range).await?;
     watch.expect("ADDED", "limit-range").await?;
-    expect_within(&ranges.get("limit-range").await?["spec"]["limits"][0]["default"], &range["spec"]["limits"][0]["default"], "the default limits")?;
+    expect_within(
+        &ranges.get("limit-range").await?["spec"]["limits"][0]["default"],
+        &range["spec"]["limits"][0]["default"],
+        "the default limits",
+    )?;
     let limits = &range["spec"]["limits"][0];
     pods.create(&pod("pod-no-resources", &json!({}))).await?;
     let got = pods.get("pod-no-resources").await?;
@@ -124,12 +129,12 @@ async fn limits_hold(context: &Context, namespace: &str) -> Outcome {
         let refused = pods.post(&pod("pod-refused", resources), &[]).await?.refused(403, "Forbidden");
         refused.map_err(|failure| failure.during(format!("a pod {what}")))?;
     }
-    let updated = ranges.update("limit-range", |range| range["spec"]["limits"][0]["min"] = json!({"cpu": "9m", "memory": "49Mi"}));
+    let updated = ranges
+        .update("limit-range", |range| range["spec"]["limits"][0]["min"] = json!({"cpu": "9m", "memory": "49Mi"}));
     same!(updated.await?["spec"]["limits"][0]["min"]["memory"], "49Mi", "the minimum after the update");
     let allowed = json!({"requests": {"cpu": "10m", "memory": "50Mi"}});
-    let created = crate::harness::retry(Duration::from_secs(30), || async {
-        pods.create(&pod("pod-small", &allowed)).await
-    });
+    let created =
+        crate::harness::retry(Duration::from_secs(30), || async { pods.create(&pod("pod-small", &allowed)).await });
     created.await.map_err(|failure| failure.during("a pod above the lowered minimum"))?;
     ranges.delete("limit-range").await?;
     ranges.gone("limit-range", Duration::from_secs(30)).await?;

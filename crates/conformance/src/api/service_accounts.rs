@@ -15,7 +15,10 @@ pub(super) const TESTS: &[Test] = &[
         "[sig-auth] ServiceAccounts should create a serviceAccountToken and ensure a successful TokenReview [Conformance]",
         run!(token_review),
     ),
-    test("[sig-auth] ServiceAccounts should run through the lifecycle of a ServiceAccount [Conformance]", run!(lifecycle)),
+    test(
+        "[sig-auth] ServiceAccounts should run through the lifecycle of a ServiceAccount [Conformance]",
+        run!(lifecycle),
+    ),
     test("[sig-auth] ServiceAccounts should update a ServiceAccount [Conformance]", run!(update)),
     test(
         "[sig-auth] ServiceAccounts ServiceAccountIssuerDiscovery should support OIDC discovery of service account issuer [Conformance]",
@@ -41,9 +44,7 @@ async fn token_review(context: &Context) -> Outcome {
     let accounts = context.objects(resource::service_accounts(), &namespace);
     let created = accounts.create(&json!({"metadata": {"name": "e2e-sa"}})).await?;
     let status = token(context, &namespace, "e2e-sa", &json!({"expirationSeconds": 3600})).await?;
-    let review = |token: &Value| {
-        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}})
-    };
+    let review = |token: &Value| json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}});
     let reviewed = context.api.post(REVIEWS, &review(&status["token"])).await?.expect(201)?;
     let status = &reviewed["status"];
     same!(status["authenticated"], true, "whether the token is good: {status}");
@@ -52,7 +53,10 @@ async fn token_review(context: &Context) -> Outcome {
     same!(user["username"], format!("system:serviceaccount:{namespace}:e2e-sa").as_str(), "the user of the token");
     same!(user["uid"], created["metadata"]["uid"], "the uid of the token's user");
     for group in ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")] {
-        ensure!(user["groups"].as_array().is_some_and(|all| all.contains(&group.into())), "{group} is missing in {user}");
+        ensure!(
+            user["groups"].as_array().is_some_and(|all| all.contains(&group.into())),
+            "{group} is missing in {user}"
+        );
     }
     let forged = context.api.post(REVIEWS, &review(&json!("a.b.c"))).await?.expect(201)?;
     ensure!(forged["status"]["authenticated"] != true, "a forged token is called good");

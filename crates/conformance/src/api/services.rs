@@ -13,7 +13,10 @@ pub(super) const TESTS: &[Test] = &[
     test("[sig-network] Endpoints should test the lifecycle of an Endpoint [Conformance]", run!(endpoints)),
     test("[sig-network] Services should complete a service status lifecycle [Conformance]", run!(service_status)),
     test("[sig-network] Services should delete a collection of services [Conformance]", run!(service_collection)),
-    test("[sig-network] Services should find a service from listing all namespaces [Conformance]", run!(all_namespaces)),
+    test(
+        "[sig-network] Services should find a service from listing all namespaces [Conformance]",
+        run!(all_namespaces),
+    ),
     test(
         "[sig-network] API Server should have Endpoints and EndpointSlices pointing to API Server [Conformance]",
         run!(own_endpoints),
@@ -121,9 +124,9 @@ async fn service_collection(context: &Context) -> Outcome {
 
 async fn all_namespaces(context: &Context) -> Outcome {
     let all = context.cluster(resource::services()).items(&[]).await?;
-    let found = all.iter().any(|service| {
-        service["metadata"]["name"] == "kubernetes" && service["metadata"]["namespace"] == "default"
-    });
+    let found = all
+        .iter()
+        .any(|service| service["metadata"]["name"] == "kubernetes" && service["metadata"]["namespace"] == "default");
     ensure!(found, "no service kubernetes in the namespace default among {} services", all.len());
     Ok(())
 }

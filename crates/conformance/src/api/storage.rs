@@ -11,7 +11,10 @@ use std::time::Duration;
 
 pub(super) const TESTS: &[Test] = &[
     test("[sig-storage] CSIInlineVolumes should run through the lifecycle of a CSIDriver [Conformance]", run!(drivers)),
-    test("[sig-storage] CSINodes CSI Conformance should run through the lifecycle of a csinode [Conformance]", run!(csi_nodes)),
+    test(
+        "[sig-storage] CSINodes CSI Conformance should run through the lifecycle of a csinode [Conformance]",
+        run!(csi_nodes),
+    ),
     test(
         "[sig-storage] CSIStorageCapacity should support CSIStorageCapacities API operations [Conformance]",
         run!(capacities),
@@ -98,7 +101,8 @@ impl Set {
 
 async fn drivers(context: &Context) -> Outcome {
     let set = Set::new(context, Resource::cluster("storage.k8s.io/v1", "csidrivers", "CSIDriver"));
-    let driver = json!({"spec": {"attachRequired": false, "podInfoOnMount": true, "volumeLifecycleModes": ["Ephemeral"]}});
+    let driver =
+        json!({"spec": {"attachRequired": false, "podInfoOnMount": true, "volumeLifecycleModes": ["Ephemeral"]}});
     let first = set.create(context, &driver).await?;
     let second = set.create(context, &driver).await?;
     set.patch(&second).await?;
@@ -135,7 +139,8 @@ async fn capacities(context: &Context) -> Outcome {
 
 async fn storage_classes(context: &Context) -> Outcome {
     let set = Set::new(context, resource::storage_classes());
-    let class = json!({"provisioner": "e2e-fake-provisioner", "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"});
+    let class =
+        json!({"provisioner": "e2e-fake-provisioner", "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"});
     classes(context, &set, &class).await
 }
 

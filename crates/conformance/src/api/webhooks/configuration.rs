@@ -1,10 +1,6 @@
 //! Webhook configurations as objects: lists, updates, match conditions, and that they are out of reach of webhooks.
 
-use super::{
-    Kind, Stage, config_maps,
-    handlers::DENIES_ALL,
-    rule,
-};
+use super::{Kind, Stage, config_maps, handlers::DENIES_ALL, rule};
 use crate::{
     ensure,
     harness::{Answer, Context, Outcome, expect_within, retry},
@@ -174,9 +170,16 @@ async fn out_of_reach(context: &Context) -> Outcome {
         let hook = stage.hook("/deny", &rule(&["CREATE"], "", &["v1"], &["invalid"]));
         let object = json!({"metadata": {"name": name, "labels": {"own": "true"}}, "webhooks": [hook]});
         let created = configurations.create(&object).await?;
-        same!(created["metadata"]["labels"], json!({"own": "true"}), "the labels of a configuration, which no hook may change");
+        same!(
+            created["metadata"]["labels"],
+            json!({"own": "true"}),
+            "the labels of a configuration, which no hook may change"
+        );
         expect_within(&created["webhooks"][0], &json!({"name": hook_name(&object)}), "the hook")?;
-        configurations.delete(&name).await.map_err(|failure| failure.during("no hook may keep it from being deleted"))?;
+        configurations
+            .delete(&name)
+            .await
+            .map_err(|failure| failure.during("no hook may keep it from being deleted"))?;
         configurations.gone(&name, Duration::from_secs(10)).await?;
     }
     Ok(())

@@ -66,11 +66,9 @@ async fn deletion(stage: &Stage, definition: &Definition, objects: &Objects) -> 
     let own = all.iter().find(|known| known["webhooks"][0]["rules"][0]["apiGroups"][0] == definition.group.as_str());
     let name = own.and_then(|own| own["metadata"]["name"].as_str()).unwrap_or_default();
     stage.set_operations(Kind::Validating, name, &["DELETE"], false).await?;
-    retry(SERVED, || async {
-        objects.merge("cr-2", &json!({"data": {KEY: DISALLOWED}})).await.map(drop)
-    })
-    .await
-    .map_err(|failure| failure.during("an update that the hook is not asked about any more"))?;
+    retry(SERVED, || async { objects.merge("cr-2", &json!({"data": {KEY: DISALLOWED}})).await.map(drop) })
+        .await
+        .map_err(|failure| failure.during("an update that the hook is not asked about any more"))?;
     let deleted = objects.delete_with("cr-2", &Value::Null).await?;
     expect_denied(deleted, UNWANTED).map_err(|failure| failure.during("a deletion"))?;
     let collection = objects.delete_all(&[]).await?;

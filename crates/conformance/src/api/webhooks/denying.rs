@@ -95,7 +95,8 @@ async fn attaching(context: &Context) -> Outcome {
     }
     if context.run.kubectl.is_some() {
         let kubectl = Kubectl::new(context, Some(&stage.namespace))?;
-        let said = kubectl.run(&["attach", name, "--container=container1", "--pod-running-timeout=5s"]).await?.failure()?;
+        let said =
+            kubectl.run(&["attach", name, "--container=container1", "--pod-running-timeout=5s"]).await?.failure()?;
         ensure!(said.contains(NO_ATTACH) || said.contains("timed out"), "kubectl attach says: {said}");
     }
     Ok(())

@@ -30,8 +30,7 @@ async fn timeouts(context: &Context) -> Outcome {
     for (seconds, policy, passes) in CASES {
         let mut hook = stage.hook("/slow", &config_maps(&["CREATE"]));
         // The marker is not to wait for it.
-        hook["matchConditions"] =
-            json!([{"name": "no-marker", "expression": "object.metadata.name != 'marker'"}]);
+        hook["matchConditions"] = json!([{"name": "no-marker", "expression": "object.metadata.name != 'marker'"}]);
         hook["failurePolicy"] = policy.into();
         if let Value::Object(fields) = &mut hook {
             match seconds {
