@@ -17,6 +17,8 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// Where the list is looked for when `--list` does not say.
 const DEFAULT_LIST: &str = "../shared/data/kubernetes/conformance.yaml";
@@ -179,7 +181,28 @@ async fn run_against(
             println!("{}", report::line(verdict));
         }
     };
-    Ok(runner::run(&run, tests, arguments.parallel, limit, tell).await)
+    let signals = tokio::spawn(stop_on_signal(run.stop.clone()));
+    let verdicts = runner::run(&run, tests, arguments.parallel, limit, tell).await;
+    signals.abort();
+    if !arguments.keep && !arguments.json {
+        let left = run.left_behind().await?;
+        if !left.is_empty() {
+            println!("{} namespaces of this run are still being deleted: {}", left.len(), left.join(" "));
+        }
+    }
+    Ok(verdicts)
+}
+
+/// Ctrl-C and SIGTERM end the run after what was made is removed.
+async fn stop_on_signal(stop: CancellationToken) {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        // Cancel-safe: neither arm holds anything.
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    eprintln!("conformance: stopping; what the tests have made is being removed");
+    stop.cancel();
 }
 
 /// Clients for the current context of a kubeconfig, with its user and without any, with no proxy between.

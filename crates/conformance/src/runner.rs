@@ -38,6 +38,7 @@ pub async fn run(
     for (group, width) in [(others, parallel.max(1)), (serial, 1)] {
         let mut running = stream::iter(group).map(|test| one(run, test, limit)).buffer_unordered(width);
         while let Some(verdict) = running.next().await {
+            let Some(verdict) = verdict else { continue };
             tell(&verdict);
             verdicts.push(verdict);
         }
@@ -45,34 +46,38 @@ pub async fn run(
     verdicts
 }
 
-async fn one(run: &Arc<Run>, test: Test, limit: Option<Duration>) -> Verdict {
+/// Runs one test and removes its rubbish; none when the run was stopped before it began.
+async fn one(run: &Arc<Run>, test: Test, limit: Option<Duration>) -> Option<Verdict> {
+    if run.stop.is_cancelled() {
+        return None;
+    }
     let started = Instant::now();
     let context = match Context::new(run) {
         Ok(context) => context,
         Err(failure) => {
-            return Verdict {
-                codename: test.codename,
-                result: Err(failure),
-                took: started.elapsed(),
-                left: Vec::new(),
-            };
+            let took = started.elapsed();
+            return Some(Verdict { codename: test.codename, result: Err(failure), took, left: Vec::new() });
         }
     };
     let limit = limit.map_or(test.limit, |limit| limit.min(test.limit));
     // A test that panics is a test that fails; it must not take the others' clean-up with it.
     let body = AssertUnwindSafe((test.body)(&context)).catch_unwind();
-    let result = match tokio::time::timeout(limit, body).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(panic)) => Err(Failure::wrong(format!("the test itself failed: {}", message(&panic)))),
-        Err(_) => Err(Failure::wrong(format!(
-            "not done within {} s; the last request was {}",
-            limit.as_secs(),
-            context.api.last_request()
-        ))),
+    let result = tokio::select! {
+        // Cancel-safe: whatever the test has made so far is in its context and is removed below.
+        () = run.stop.cancelled() => Err(Failure::wrong("the run was stopped")),
+        done = tokio::time::timeout(limit, body) => match done {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(Failure::wrong(format!("the test itself failed: {}", message(&panic)))),
+            Err(_) => Err(Failure::wrong(format!(
+                "not done within {} s; the last request was {}",
+                limit.as_secs(),
+                context.api.last_request()
+            ))),
+        },
     };
     let took = started.elapsed();
     let left = if run.keep { Vec::new() } else { context.clean_up().await };
-    Verdict { codename: test.codename, result, took, left }
+    Some(Verdict { codename: test.codename, result, took, left })
 }
 
 fn message(panic: &Box<dyn std::any::Any + Send>) -> String {

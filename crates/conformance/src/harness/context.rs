@@ -11,6 +11,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio_util::sync::CancellationToken;
 
 /// The label of every namespace that a run makes; its value is the run's.
 pub const RUN_LABEL: &str = "conformance.orrery.dev/run";
@@ -29,6 +30,8 @@ pub struct Run {
     pub id: String,
     /// Whether what tests have made stays.
     pub keep: bool,
+    /// Cancelled when no more tests are to be started; those that run end, and what they have made is removed.
+    pub stop: CancellationToken,
     counter: AtomicU32,
     /// Whether new namespaces get a default service account on this server; assumed until one did not.
     service_accounts: AtomicBool,
@@ -40,7 +43,25 @@ impl Run {
     pub fn new(api: Api, stranger: Api, kubeconfig: PathBuf, kubectl: Option<PathBuf>, keep: bool) -> Self {
         let id = format!("{:06x}", rand::rng().random_range(0..0x0100_0000_u32));
         let (counter, service_accounts) = (AtomicU32::new(0), AtomicBool::new(true));
-        Self { api, stranger, kubeconfig, kubectl, id, keep, counter, service_accounts }
+        let stop = CancellationToken::new();
+        Self { api, stranger, kubeconfig, kubectl, id, keep, stop, counter, service_accounts }
+    }
+
+    /// Waits a while until the namespaces of this run are gone; returns the names of those that are not.
+    ///
+    /// # Errors
+    /// When they can't be listed.
+    pub async fn left_behind(&self) -> Outcome<Vec<String>> {
+        let namespaces = Objects::new(self.api.clone(), resource::namespaces(), None);
+        let selector = format!("{RUN_LABEL}={}", self.id);
+        let gone = until(Duration::from_secs(30), || async {
+            Ok(namespaces.labelled(&selector).await?.is_empty().then_some(()))
+        });
+        if gone.await.is_ok() {
+            return Ok(Vec::new());
+        }
+        let left = namespaces.labelled(&selector).await?;
+        Ok(super::names(&left).into_iter().map(str::to_owned).collect())
     }
 }
 

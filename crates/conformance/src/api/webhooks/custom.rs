@@ -51,11 +51,11 @@ async fn deny(context: &Context) -> Outcome {
     let objects = context.objects(definition.resource("v1"), &stage.namespace);
     let during = |what: &'static str| move |failure: crate::harness::Failure| failure.during(what);
     let created = objects.post(&object("cr-1", &json!({KEY: DISALLOWED})), &[]).await?;
-    expect_denied(created, UNWANTED).map_err(during("a creation"))?;
+    expect_denied(&created, UNWANTED).map_err(during("a creation"))?;
     objects.create(&object("cr-2", &json!({KEY: "fine"}))).await?;
     let patch = json!({"data": {KEY: DISALLOWED}});
     let patched = objects.patch("cr-2", Form::MergePatch, &patch, &[]).await?;
-    expect_denied(patched, UNWANTED).map_err(during("an update"))?;
+    expect_denied(&patched, UNWANTED).map_err(during("an update"))?;
     deletion(&stage, &definition, &objects).await
 }
 
@@ -70,9 +70,9 @@ async fn deletion(stage: &Stage, definition: &Definition, objects: &Objects) -> 
         .await
         .map_err(|failure| failure.during("an update that the hook is not asked about any more"))?;
     let deleted = objects.delete_with("cr-2", &Value::Null).await?;
-    expect_denied(deleted, UNWANTED).map_err(|failure| failure.during("a deletion"))?;
+    expect_denied(&deleted, UNWANTED).map_err(|failure| failure.during("a deletion"))?;
     let collection = objects.delete_all(&[]).await?;
-    expect_denied(collection, UNWANTED).map_err(|failure| failure.during("the deletion of the collection"))?;
+    expect_denied(&collection, UNWANTED).map_err(|failure| failure.during("the deletion of the collection"))?;
     objects.merge("cr-2", &json!({"data": {KEY: "fine"}})).await?;
     objects.delete("cr-2").await.map(drop).map_err(|failure| failure.during("the deletion of what is fine again"))
 }

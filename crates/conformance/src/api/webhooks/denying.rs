@@ -31,7 +31,7 @@ pub(super) const TESTS: &[Test] = &[
 ];
 
 /// A refusal by a hook: forbidden, with the hook's words.
-pub(super) fn expect_denied(answer: Answer, words: &str) -> Outcome {
+pub(super) fn expect_denied(answer: &Answer, words: &str) -> Outcome {
     let status = answer.status;
     let message = answer.clone().refusal()?;
     ensure!(message.contains("admission webhook") && message.contains(words), "the refusal does not say so: {message}");
@@ -56,18 +56,18 @@ async fn pods_and_maps(context: &Context) -> Outcome {
     let of_maps = stage.hook("/deny-unwanted/maps", &config_maps(&both));
     stage.register(Kind::Validating, vec![of_pods, of_maps]).await?;
     let pods = context.objects(resource::pods(), &stage.namespace);
-    expect_denied(pods.post(&pod("disallowed", DISALLOWED), &[]).await?, UNWANTED)?;
+    expect_denied(&pods.post(&pod("disallowed", DISALLOWED), &[]).await?, UNWANTED)?;
     hanging(&pods.post(&pod("hanging", HANG), &[]).await?)?;
     pods.create(&pod("compliant", "main")).await?;
     let maps = stage.maps();
-    expect_denied(maps.post(&map("disallowed", DISALLOWED), &[]).await?, UNWANTED)?;
+    expect_denied(&maps.post(&map("disallowed", DISALLOWED), &[]).await?, UNWANTED)?;
     maps.create(&map("compliant", "fine")).await?;
     let mut changed = maps.get("compliant").await?;
     changed["data"][KEY] = DISALLOWED.into();
-    expect_denied(maps.put(&changed).await?, UNWANTED).map_err(|failure| failure.during("an update"))?;
+    expect_denied(&maps.put(&changed).await?, UNWANTED).map_err(|failure| failure.during("an update"))?;
     for form in [Form::MergePatch, Form::StrategicPatch] {
         let patched = maps.patch("compliant", form, &json!({"data": {KEY: DISALLOWED}}), &[]).await?;
-        expect_denied(patched, UNWANTED).map_err(|failure| failure.during(format!("a patch as {form:?}")))?;
+        expect_denied(&patched, UNWANTED).map_err(|failure| failure.during(format!("a patch as {form:?}")))?;
     }
     // Another namespace is none of the hook's business.
     let other = context.namespace().await?;
@@ -91,7 +91,7 @@ async fn attaching(context: &Context) -> Outcome {
     let path = pods.sub("attach").path(name, &[("container", "container1"), ("stdout", "true")]);
     for method in [Method::GET, Method::POST] {
         let answer = context.api.send(method.clone(), &path, Form::Json, Vec::new()).await?;
-        expect_denied(answer, NO_ATTACH).map_err(|failure| failure.during(format!("{method} {path}")))?;
+        expect_denied(&answer, NO_ATTACH).map_err(|failure| failure.during(format!("{method} {path}")))?;
     }
     if context.run.kubectl.is_some() {
         let kubectl = Kubectl::new(context, Some(&stage.namespace))?;
@@ -110,6 +110,6 @@ async fn definitions(context: &Context) -> Outcome {
     definition.labels = json!({super::SCOPE: stage.scope});
     let definitions = context.cluster(resource::resource_definitions());
     context.remove_later(&resource::resource_definitions(), &definition.name());
-    expect_denied(definitions.post(&definition.object(), &[]).await?, DENIES_ALL)?;
+    expect_denied(&definitions.post(&definition.object(), &[]).await?, DENIES_ALL)?;
     definitions.read(&definition.name()).await?.refused(404, "NotFound").map(drop)
 }
