@@ -98,9 +98,12 @@ async fn chunks(context: &Context) -> Outcome {
     Ok(())
 }
 
-/// How often to look whether a token has expired, and how long at most.
+/// How often to look whether a token has expired, how long at most, and how many writes there are between two of the first
+/// looks: a history that is bounded by its length forgets because of writes, one that is bounded by its age in its own time.
 const LOOK: Duration = Duration::from_secs(5);
 const FORGET: Duration = Duration::from_secs(1200);
+const WRITES: u32 = 2000;
+const BUSY_LOOKS: u32 = 8;
 
 async fn compacted(context: &Context) -> Outcome {
     let templates = many(context).await?;
@@ -130,13 +133,11 @@ async fn compacted(context: &Context) -> Outcome {
     Ok(())
 }
 
-/// Asks with the token until it has expired; returns the token of the refusal. Writes go on meanwhile: a history that is
-/// bounded by its length forgets because of them.
+/// Asks with the token until it has expired; returns the token of the refusal.
 async fn expired(templates: &Objects, limit: &str, token: &str) -> Outcome<String> {
     let end = tokio::time::Instant::now() + FORGET;
     let path = templates.collection(&[("limit", limit), ("continue", token)]);
-    let mut round = 0_u32;
-    while tokio::time::Instant::now() < end {
+    for look in 0.. {
         let answer = templates.api().get(&path).await?;
         if answer.status == 410 {
             let status = answer.refused(410, "Expired")?;
@@ -145,12 +146,26 @@ async fn expired(templates: &Objects, limit: &str, token: &str) -> Outcome<Strin
             return Ok(fresh);
         }
         answer.expect(200)?;
-        round += 1;
-        let patch = json!({"metadata": {"annotations": {"round": round.to_string()}}});
-        templates.patch("template-0000", Form::MergePatch, &patch, &[]).await?.expect(200)?;
-        tokio::time::sleep(LOOK).await;
+        if tokio::time::Instant::now() >= end {
+            break;
+        }
+        let busy = look < BUSY_LOOKS;
+        write(templates, look, if busy { WRITES } else { 1 }).await?;
+        if !busy {
+            tokio::time::sleep(LOOK).await;
+        }
     }
     Err(crate::harness::Failure::wrong(format!("the token did not expire within {} s", FORGET.as_secs())))
+}
+
+/// Changes one of the objects so many times.
+async fn write(templates: &Objects, look: u32, count: u32) -> Outcome {
+    let one = async |index: u32| {
+        let patch = json!({"metadata": {"annotations": {"written": format!("{look}-{index}")}}});
+        let name = format!("template-{:04}", index as usize % COUNT);
+        templates.patch(&name, Form::MergePatch, &patch, &[]).await?.expect(200).map(drop)
+    };
+    stream::iter((0..count).map(one)).buffer_unordered(8).try_collect::<Vec<()>>().await.map(drop)
 }
 
 /// What no object is stored for has no table: only that form is asked for, and it is not to be had.
