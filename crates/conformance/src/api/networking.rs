@@ -91,8 +91,8 @@ async fn service_cidrs(context: &Context) -> Outcome {
     cidrs.create(&json!({"metadata": {"name": name}, "spec": {"cidrs": ["203.0.113.0/28"]}})).await?;
     let patched = cidrs.merge(&name, &json!({"metadata": {"annotations": {"patched": "true"}}})).await?;
     same!(patched["metadata"]["annotations"]["patched"], "true", "the annotation of the patched range");
-    let updated = cidrs.update(&name, |range| range["metadata"]["labels"] = json!({"updated": "true"})).await?;
-    same!(updated["metadata"]["labels"]["updated"], "true", "the label of the updated range");
+    let updated = cidrs.update(&name, |range| range["metadata"]["labels"] = json!({"own": name})).await?;
+    same!(updated["metadata"]["labels"]["own"], name.as_str(), "the label of the updated range");
     let condition = |reason: &str| {
         let time = "2026-01-01T00:00:00Z";
         json!({"conditions": [
@@ -100,7 +100,7 @@ async fn service_cidrs(context: &Context) -> Outcome {
         ]})
     };
     status(&cidrs, &name, &condition("Patched"), &condition("Updated")).await?;
-    cidrs.delete_all(&[("labelSelector", "updated=true")]).await?.expect(200)?;
+    cidrs.delete_labelled(&format!("own={name}")).await?;
     cidrs.gone(&name, std::time::Duration::from_secs(30)).await
 }
 

@@ -76,6 +76,10 @@ async fn install(context: &Context, kind: &str, more: &Value) -> Outcome<Objects
     let namespace = context.namespace_with(&json!({SCOPE: scope})).await?;
     let mut spec = spec(&scope);
     super::operations::merge(&mut spec, more);
+    if kind == "Mutating" {
+        // Controllers update deployments too, and each update would be changed once more.
+        spec["matchConstraints"]["resourceRules"][0]["operations"] = json!(["CREATE"]);
+    }
     let name = context.name("policy");
     context.remove_later(&policies(kind), &name);
     context.cluster(policies(kind)).create(&json!({"metadata": {"name": name}, "spec": spec})).await?;

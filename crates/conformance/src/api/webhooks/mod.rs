@@ -125,7 +125,11 @@ impl Stage {
             let answer = maps.post(&object, &[("dryRun", "All")]).await?;
             let seen = match kind {
                 Kind::Mutating => answer.body["data"]["marker"] == name,
-                Kind::Validating => !answer.is_success() && answer.message().contains(name),
+                // Whichever of the hooks that refuse it is the first to answer.
+                Kind::Validating => {
+                    let message = answer.message();
+                    !answer.is_success() && (message.contains(name) || message.contains(handlers::DENIES_ALL))
+                }
             };
             Ok(seen.then_some(()))
         });
