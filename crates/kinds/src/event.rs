@@ -1,5 +1,6 @@
 //! `v1 Event`, kept for an hour.
 
+use super::columns::column;
 use super::fields::{selectable, text};
 use orrery_api::k8s::api::core::v1::Event;
 use orrery_machinery::{
@@ -17,6 +18,7 @@ pub(super) fn descriptor() -> FixedResource {
     FixedResource {
         short_names: &["ev"],
         storage: Storage::StoredFor { seconds: KEPT_SECONDS },
+        create_on_update: true,
         validate,
         columns: COLUMNS,
         selectable_fields: SELECTABLE,
@@ -38,17 +40,8 @@ const SELECTABLE: &[SelectableField] = &[
     selectable!("type", ["type"]),
 ];
 
-const fn column(
-    name: &'static str,
-    priority: i32,
-    description: &'static str,
-    cell: fn(&Value, i64) -> Value,
-) -> Column {
-    Column { name, kind: "string", priority, description, cell }
-}
-
 /// In full: an event's name says nothing, so it stands last.
-const COLUMNS: &[Column] = &[
+pub(super) const COLUMNS: &[Column] = &[
     column("Last Seen", 0, "Time when this event was last observed", |event, now| last_seen(event, now).into()),
     column("Type", 0, "Type of this event (Normal, Warning)", |event, _| text(&event["type"]).into()),
     column("Reason", 0, "A short, machine understandable reason", |event, _| text(&event["reason"]).into()),
@@ -109,14 +102,23 @@ fn source(event: &Value) -> String {
 
 fn validate(event: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = meta::validate(event, old, true, NameRule::DnsSubdomain);
+    namespace_fits(event, &mut errors);
+    errors
+}
+
+/// Adds an error when an event does not live with the object that it is about.
+pub(super) fn namespace_fits(event: &Value, errors: &mut Vec<FieldError>) {
     let involved = &event["involvedObject"]["namespace"];
     let namespace = meta::namespace(event);
     // Events about objects without a namespace live in the namespace `default`.
-    let fits = if text(involved).is_empty() { namespace == "default" } else { text(involved) == namespace };
+    let fits = if text(involved).is_empty() {
+        matches!(namespace, "default" | "kube-system")
+    } else {
+        text(involved) == namespace
+    };
     if !fits {
         errors.push(FieldError::invalid("involvedObject.namespace", involved, "does not match event.namespace"));
     }
-    errors
 }
 
 #[cfg(test)]

@@ -10,7 +10,13 @@ use orrery_machinery::{
 use serde_json::Value;
 
 pub(super) fn descriptor() -> FixedResource {
-    FixedResource { validate, columns: COLUMNS, ..super::namespaced::<Lease>("lease") }
+    FixedResource {
+        unconditional_update: false,
+        create_on_update: true,
+        validate,
+        columns: COLUMNS,
+        ..super::namespaced::<Lease>("lease")
+    }
 }
 
 const COLUMNS: &[Column] = &[Column {

@@ -10,23 +10,37 @@
 //! Start reading at [`resources`], then a small kind (`lease`).
 #![forbid(unsafe_code)]
 
+mod admission;
+mod aggregation;
 mod apps;
+mod autoscaling;
 mod batch;
+mod certificates;
 mod columns;
 mod config;
 mod core;
+mod custom_resource;
+mod devices;
 mod difference;
+mod disruption_budget;
+mod endpoint_slice;
 mod event;
+mod event_v1;
 mod fields;
+mod flow_control;
 mod lease;
 mod namespace;
+mod networking;
 mod node;
 mod pod;
+mod priority_class;
 mod quantity;
 mod rbac;
 mod reviews;
 mod rules;
+mod runtime_class;
 mod service_account;
+mod storage;
 #[cfg(test)]
 mod testing;
 
@@ -50,6 +64,16 @@ fn fixed() -> Vec<FixedResource> {
     all.extend(core::descriptors());
     all.extend(apps::descriptors());
     all.extend(batch::descriptors());
+    all.extend([endpoint_slice::descriptor(), disruption_budget::descriptor()]);
+    all.extend([priority_class::descriptor(), runtime_class::descriptor()]);
+    all.extend(storage::descriptors());
+    all.extend(networking::descriptors());
+    all.extend(flow_control::descriptors());
+    all.extend(admission::descriptors());
+    all.extend(autoscaling::descriptors());
+    all.extend(devices::descriptors());
+    all.extend([custom_resource::descriptor(), aggregation::descriptor(), certificates::descriptor()]);
+    all.push(event_v1::descriptor());
     all.extend(rbac::descriptors());
     all.extend(reviews::descriptors());
     all
@@ -160,7 +184,7 @@ mod tests {
     #[test]
     fn each_resource_is_registered_once_and_named_as_upstream_names_it() {
         let all = fixed();
-        let names: BTreeSet<_> = all.iter().map(|d| (d.group, d.plural)).collect();
+        let names: BTreeSet<_> = all.iter().map(|d| (d.group, d.version, d.plural)).collect();
         assert_eq!(names.len(), all.len());
         for d in &all {
             assert_eq!(d.singular, d.kind.to_lowercase());

@@ -1,5 +1,6 @@
 //! `v1 Node`.
 
+use super::columns::column;
 use super::fields::{elements, one_of, selectable_flag, text, text_or};
 use super::merge_keys;
 use orrery_api::k8s::api::core::v1::Node;
@@ -29,15 +30,6 @@ const MERGE_KEYS: &[MergeKey] =
 const SELECTABLE: &[SelectableField] = &[selectable_flag("spec.unschedulable", |object| {
     object["spec"]["unschedulable"].as_bool().unwrap_or_default().to_string()
 })];
-
-const fn column(
-    name: &'static str,
-    priority: i32,
-    description: &'static str,
-    cell: fn(&Value, i64) -> Value,
-) -> Column {
-    Column { name, kind: "string", priority, description, cell }
-}
 
 /// In full, because `Version` stands after `Age`.
 const COLUMNS: &[Column] = &[

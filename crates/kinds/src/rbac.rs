@@ -1,5 +1,6 @@
 //! `rbac.authorization.k8s.io/v1`: roles and bindings.
 
+use super::columns::{CREATED_AT, column};
 use super::fields::{elements, existing_map, maps_in, one_of, set_default, size, text};
 use orrery_api::k8s::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use orrery_machinery::{
@@ -16,22 +17,26 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 pub(super) fn descriptors() -> [FixedResource; 4] {
     [
         FixedResource {
+            create_on_update: true,
             validate: |object, old| validate_role(object, old, true),
             columns: ROLE_COLUMNS,
             ..super::namespaced::<Role>("role")
         },
         FixedResource {
+            create_on_update: true,
             validate: |object, old| validate_role(object, old, false),
             columns: ROLE_COLUMNS,
             ..super::cluster_wide::<ClusterRole>("clusterrole")
         },
         FixedResource {
+            create_on_update: true,
             default: default_binding,
             validate: |object, old| validate_binding(object, old, true),
             columns: BINDING_COLUMNS,
             ..super::namespaced::<RoleBinding>("rolebinding")
         },
         FixedResource {
+            create_on_update: true,
             default: default_binding,
             validate: |object, old| validate_binding(object, old, false),
             columns: BINDING_COLUMNS,
@@ -40,25 +45,8 @@ pub(super) fn descriptors() -> [FixedResource; 4] {
     ]
 }
 
-const fn column(
-    name: &'static str,
-    priority: i32,
-    description: &'static str,
-    cell: fn(&Value, i64) -> Value,
-) -> Column {
-    Column { name, kind: "string", priority, description, cell }
-}
-
 /// In full: roles show when they were created, not how long ago.
-const ROLE_COLUMNS: &[Column] = &[
-    table::NAME,
-    Column {
-        kind: "date",
-        ..column("Created At", 0, "The time when the object was created.", |role, _| {
-            meta::creation_timestamp(role).into()
-        })
-    },
-];
+const ROLE_COLUMNS: &[Column] = &[table::NAME, CREATED_AT];
 
 const BINDING_COLUMNS: &[Column] = &[
     column("Role", 0, "The role that is granted", |binding, _| {

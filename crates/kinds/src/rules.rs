@@ -85,6 +85,21 @@ pub(crate) fn parse_cidr(cidr: &str) -> Option<(IpAddr, u8)> {
     Some((address, length))
 }
 
+/// Whether a network has this address.
+pub(crate) fn contains((network, length): (IpAddr, u8), address: IpAddr) -> bool {
+    match (network, address) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            let kept = u32::MAX.checked_shl(u32::from(32 - length)).unwrap_or(0);
+            network.to_bits() & kept == address.to_bits() & kept
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => {
+            let kept = u128::MAX.checked_shl(u32::from(128 - length)).unwrap_or(0);
+            network.to_bits() & kept == address.to_bits() & kept
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+    }
+}
+
 /// What is wrong with a text that is to be a CIDR.
 pub(crate) fn cidr_problems(cidr: &str) -> Vec<String> {
     if parse_cidr(cidr).is_some() {
@@ -92,6 +107,21 @@ pub(crate) fn cidr_problems(cidr: &str) -> Vec<String> {
     }
     vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned()]
 }
+
+/// What is wrong with a text that is to be `domain/path`.
+pub(crate) fn domain_path_problems(name: &str) -> Vec<String> {
+    let Some((domain, path)) = name.split_once('/').filter(|(domain, path)| !domain.is_empty() && !path.is_empty())
+    else {
+        return vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".to_owned()];
+    };
+    let problems = meta::dns_subdomain_problems(domain);
+    if problems.is_empty() && !path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#%\"\\^`{|}<>".contains(&byte)) {
+        return vec![format!("Invalid path (regex used for validation is '{PATH_PATTERN}')")];
+    }
+    problems
+}
+
+const PATH_PATTERN: &str = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+";
 
 /// What is wrong with a percentage.
 pub(crate) fn percent_problems(percent: &str) -> Vec<String> {

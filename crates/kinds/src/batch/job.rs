@@ -3,7 +3,7 @@
 use super::{failure_policy, success_policy};
 use crate::{
     columns::{column, selector_text, wide_template_columns},
-    fields::{elements, existing_map, is_set, map_at, maps_in, one_of, set_default, size, text},
+    fields::{elements, existing_map, is_set, map_at, maps_in, one_of, report, set_default, size, text},
     pod, pod_merge_keys, rules,
 };
 use orrery_api::k8s::api::batch::v1::Job;
@@ -239,12 +239,7 @@ pub(super) fn check_spec(spec: &Value, at: &str, errors: &mut Vec<FieldError>) {
 
 fn managed_by(manager: &Value, field: &str, errors: &mut Vec<FieldError>) {
     let Some(name) = manager.as_str() else { return };
-    if !name.split_once('/').is_some_and(|(domain, path)| {
-        meta::dns_subdomain_problems(domain).is_empty() && !path.is_empty() && domain.contains('.')
-    }) {
-        let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-        errors.push(FieldError::invalid(field, manager, why));
-    }
+    report(errors, field, manager, &rules::domain_path_problems(name));
     if name.len() > 63 {
         errors.push(FieldError::too_long(field, 63));
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     columns::column,
-    fields::{elements, is_set, map_at, maps_in, port_number, report, set_default, size, text},
+    fields::{elements, is_set, maps_in, port_number, report, set_default, size, text},
     rules,
 };
 use orrery_api::k8s::api::core::v1::Endpoints;
@@ -57,8 +57,6 @@ fn default(object: &mut Value) {
     for subset in maps_in(endpoints, "subsets") {
         maps_in(subset, "ports").for_each(|port| set_default(port, "protocol", "TCP"));
     }
-    // Made where it is missing, as upstream's clients expect a map.
-    let _ = map_at(endpoints, "metadata");
 }
 
 fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {

@@ -1,18 +1,10 @@
 //! The columns of a pod's table.
 
 use super::{first_address, state::State};
+use crate::columns::column;
 use crate::fields::{elements, size, text, text_or};
 use orrery_machinery::{descriptor::Column, table::human_duration};
 use serde_json::Value;
-
-const fn column(
-    name: &'static str,
-    priority: i32,
-    description: &'static str,
-    cell: fn(&Value, i64) -> Value,
-) -> Column {
-    Column { name, kind: "string", priority, description, cell }
-}
 
 pub(super) const COLUMNS: &[Column] = &[
     column("Ready", 0, "The aggregate readiness state of this pod for accepting traffic.", |pod, _| {

@@ -2,21 +2,23 @@
 //!
 //! * `defaults`: what is filled in, and the status that a new pod has.
 //! * `validate`: the rules, among them those that follow from a pod being a virtual machine (`validate/boundary.rs`).
+//! * `parts`: what is changed by itself.
 //! * `columns`, `state`: the table.
 
 mod columns;
 mod defaults;
+mod parts;
 mod qos;
 mod state;
 mod validate;
 
 pub(crate) use defaults::fill_in_template;
-pub(crate) use validate::{port_name_problems, template as validate_template, template_with_claims as validate_template_with_claims};
+pub(crate) use validate::{port_name_problems, template as validate_template, template_with_claims as validate_template_with_claims, tolerations as validate_tolerations};
 
 use super::fields::{selectable, selectable_flag, text};
 use super::pod_merge_keys;
 use orrery_api::k8s::api::core::v1::Pod;
-use orrery_machinery::descriptor::{FixedResource, MergeKey, SelectableField, Subresource};
+use orrery_machinery::descriptor::{FixedResource, MergeKey, PartOf, SelectableField, Subresource, Text};
 
 pub(super) fn descriptor() -> FixedResource {
     FixedResource {
@@ -27,6 +29,7 @@ pub(super) fn descriptor() -> FixedResource {
         counts_generation: true,
         default: defaults::fill_in,
         validate: validate::pod,
+        validate_part: Some(validate::part),
         prepare_create: defaults::prepare_create,
         columns: columns::COLUMNS,
         selectable_fields: SELECTABLE,
@@ -38,9 +41,17 @@ pub(super) fn descriptor() -> FixedResource {
 const SUBRESOURCES: &[Subresource] = &[
     Subresource::handled("attach", ("", "v1", "PodAttachOptions"), &["create", "get"]),
     Subresource::handled("binding", ("", "v1", "Binding"), &["create"]),
+    part("ephemeralcontainers", parts::ephemeral_containers),
+    Subresource::handled("eviction", ("policy", "v1", "Eviction"), &["create"]),
     Subresource::handled("exec", ("", "v1", "PodExecOptions"), &["create", "get"]),
     Subresource::handled("log", ("", "v1", "Pod"), &["get"]),
+    Subresource::handled("portforward", ("", "v1", "PodPortForwardOptions"), &["create", "get"]),
+    part("resize", parts::resize),
 ];
+
+const fn part(name: &'static str, does: PartOf) -> Subresource {
+    Subresource::part(name, does, Text::Borrowed(""), Text::Borrowed("v1"), Text::Borrowed("Pod"))
+}
 
 const SELECTABLE: &[SelectableField] = &[
     selectable!("spec.nodeName", ["spec"]["nodeName"]),

@@ -43,6 +43,25 @@ pub(crate) fn pod(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     errors
 }
 
+/// Checks a change that was made through a sub-resource.
+pub(super) fn part(part: &str, object: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = meta::validate(object, Some(old), true, NameRule::DnsSubdomain);
+    match part {
+        "ephemeralcontainers" => {
+            spec(&object["spec"], "spec", &BTreeSet::new(), &mut errors);
+            boundary::check(&object["spec"], &mut errors);
+            super::parts::check_ephemeral_containers(object, old, &mut errors);
+        }
+        "resize" => {
+            spec(&object["spec"], "spec", &BTreeSet::new(), &mut errors);
+            super::parts::check_resize(object, old, &mut errors);
+        }
+        "status" => {}
+        _ => return pod(object, Some(old)),
+    }
+    errors
+}
+
 /// Checks a template of pods that stands at `at`: its labels, annotations and spec.
 pub(crate) fn template(template: &Value, at: &str, errors: &mut Vec<FieldError>) {
     template_with_claims(template, at, &BTreeSet::new(), errors);
@@ -74,9 +93,7 @@ fn spec(spec: &Value, at: &str, claims: &BTreeSet<&str>, errors: &mut Vec<FieldE
     durations(spec, at, errors);
     names(spec, at, errors);
     errors.extend(meta::validate_labels(&spec["nodeSelector"], &format!("{at}.nodeSelector")));
-    for (index, toleration) in elements(&spec["tolerations"]).enumerate() {
-        self::toleration(toleration, &format!("{at}.tolerations[{index}]"), errors);
-    }
+    tolerations(&spec["tolerations"], &format!("{at}.tolerations"), errors);
     for (index, secret) in elements(&spec["imagePullSecrets"]).enumerate() {
         if text(&secret["name"]).is_empty() {
             errors.push(FieldError::required(format!("{at}.imagePullSecrets[{index}].name"), ""));
@@ -140,6 +157,13 @@ fn names(spec: &Value, at: &str, errors: &mut Vec<FieldError>) {
         if !name.is_empty() {
             report(errors, &format!("{at}.{field}"), &spec[field], &rule(name));
         }
+    }
+}
+
+/// Checks a list of tolerations that stands at `field`.
+pub(crate) fn tolerations(tolerations: &Value, field: &str, errors: &mut Vec<FieldError>) {
+    for (index, toleration) in elements(tolerations).enumerate() {
+        self::toleration(toleration, &format!("{field}[{index}]"), errors);
     }
 }
 
