@@ -24,5 +24,5 @@ mod pod;
 
 pub use behaviour::{AFTER_MS, EXIT_CODE};
 pub use control_plane::{ControlPlane, Issuer, Options, StartError};
-pub use fleet::{Clients, HollowError, HollowNodes, HollowOptions};
+pub use fleet::{AccessOfNode, Clients, HollowError, HollowNodes, HollowOptions};
 pub use pod::READY;

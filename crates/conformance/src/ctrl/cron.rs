@@ -37,7 +37,7 @@ async fn place(context: &Context, policy: &str, suspend: bool) -> Outcome<Place>
         cron_jobs: context.objects(resource::cron_jobs(), &namespace),
         jobs: context.objects(resource::jobs(), &namespace),
     };
-    let mut pods = template(&label("cron").0, runs("sleep 300"));
+    let mut pods = template(&label("cron").0, &runs("sleep 300"));
     pods["spec"]["restartPolicy"] = json!("OnFailure");
     let cron_job = json!({ "metadata": { "name": "cron" }, "spec": {
         "schedule": "*/1 * * * ?", "concurrencyPolicy": policy, "suspend": suspend,

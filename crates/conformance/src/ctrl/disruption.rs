@@ -26,7 +26,7 @@ pub(super) const TESTS: &[Test] = &[
     ),
 ];
 
-fn budget(name: &str, labels: &Value, field: &str, amount: Value) -> Value {
+fn budget(name: &str, labels: &Value, field: &str, amount: &Value) -> Value {
     json!({ "metadata": { "name": name, "labels": labels },
         "spec": { "selector": { "matchLabels": labels }, (field): amount } })
 }
@@ -42,7 +42,7 @@ async fn processed(budgets: &Objects, name: &str) -> Outcome<Value> {
 async fn life(context: &Context) -> Outcome {
     let budgets = context.objects(resource::disruption_budgets(), &context.namespace().await?);
     let (labels, _) = label("life");
-    budgets.create(&budget("pdb", &labels, "minAvailable", json!("1%"))).await?;
+    budgets.create(&budget("pdb", &labels, "minAvailable", &json!("1%"))).await?;
     processed(&budgets, "pdb").await?;
     let updated = budgets.update("pdb", |object| object["spec"]["minAvailable"] = json!("2%")).await?;
     same!(updated["spec"]["minAvailable"], "2%", "the updated budget");
@@ -59,7 +59,7 @@ async fn collection(context: &Context) -> Outcome {
     let first = context.objects(resource::disruption_budgets(), &context.namespace().await?);
     let second = context.objects(resource::disruption_budgets(), &context.namespace().await?);
     for (budgets, name) in [(&first, "a"), (&first, "b"), (&second, "c")] {
-        budgets.create(&budget(name, &labels, "minAvailable", json!(1))).await?;
+        budgets.create(&budget(name, &labels, "minAvailable", &json!(1))).await?;
     }
     let everywhere = context.cluster(resource::disruption_budgets());
     let mut names: Vec<String> =
@@ -77,7 +77,7 @@ async fn observed(context: &Context) -> Outcome {
     let namespace = context.namespace().await?;
     let budgets = context.objects(resource::disruption_budgets(), &namespace);
     let (labels, selector) = label("observed");
-    budgets.create(&budget("pdb", &labels, "minAvailable", json!(1))).await?;
+    budgets.create(&budget("pdb", &labels, "minAvailable", &json!(1))).await?;
     processed(&budgets, "pdb").await?;
     let pods = context.objects(resource::pods(), &namespace);
     for name in ["a", "b", "c"] {
@@ -96,7 +96,7 @@ async fn status(context: &Context) -> Outcome {
     let namespace = context.namespace().await?;
     let budgets = context.objects(resource::disruption_budgets(), &namespace);
     let (labels, selector) = label("status");
-    budgets.create(&budget("pdb", &labels, "minAvailable", json!(1))).await?;
+    budgets.create(&budget("pdb", &labels, "minAvailable", &json!(1))).await?;
     let pods = context.objects(resource::pods(), &namespace);
     for name in ["a", "b"] {
         pods.create(&pod(name, &labels)).await?;
@@ -128,7 +128,7 @@ async fn blocked(context: &Context) -> Outcome {
     sets.create(&set("rs", Some(3), &labels)).await?;
     let pods = context.objects(resource::pods(), &namespace);
     let all = all_up(&pods, &selector, 3).await?;
-    budgets.create(&budget("pdb", &labels, "minAvailable", json!(3))).await?;
+    budgets.create(&budget("pdb", &labels, "minAvailable", &json!(3))).await?;
     let healthy = |object: &Value| object["status"]["currentHealthy"] == 3;
     budgets.wait("pdb", "all three are healthy", PATIENCE, healthy).await?;
     let name = name_of(&all[0]);

@@ -28,7 +28,7 @@ pub(super) fn runs(script: &str) -> Value {
 }
 
 /// The template of pods with these labels and this container; they end fast.
-pub(super) fn template(labels: &Value, container: Value) -> Value {
+pub(super) fn template(labels: &Value, container: &Value) -> Value {
     json!({
         "metadata": { "labels": labels },
         "spec": { "terminationGracePeriodSeconds": 1, "containers": [container] },
@@ -37,7 +37,7 @@ pub(super) fn template(labels: &Value, container: Value) -> Value {
 
 /// A pod that runs until it is stopped.
 pub(super) fn pod(name: &str, labels: &Value) -> Value {
-    let mut pod = template(labels, idle());
+    let mut pod = template(labels, &idle());
     pod["metadata"]["name"] = name.into();
     pod
 }
@@ -46,7 +46,7 @@ pub(super) fn pod(name: &str, labels: &Value) -> Value {
 pub(super) fn replication_controller(name: &str, replicas: u32, labels: &Value) -> Value {
     json!({
         "metadata": { "name": name, "labels": labels },
-        "spec": { "replicas": replicas, "selector": labels, "template": template(labels, idle()) },
+        "spec": { "replicas": replicas, "selector": labels, "template": template(labels, &idle()) },
     })
 }
 
@@ -55,7 +55,7 @@ pub(super) fn replication_controller(name: &str, replicas: u32, labels: &Value) 
 pub(super) fn set(name: &str, replicas: Option<u32>, labels: &Value) -> Value {
     let mut set = json!({
         "metadata": { "name": name, "labels": labels },
-        "spec": { "selector": { "matchLabels": labels }, "template": template(labels, idle()) },
+        "spec": { "selector": { "matchLabels": labels }, "template": template(labels, &idle()) },
     });
     if let Some(replicas) = replicas {
         set["spec"]["replicas"] = replicas.into();

@@ -17,11 +17,14 @@ use tokio_util::sync::CancellationToken;
 /// How many nodes are made, or removed, at once.
 const AT_ONCE: usize = 16;
 
+/// Gives access to the API as the node of a name.
+pub type AccessOfNode = Box<dyn Fn(&str) -> Result<Access, HollowError> + Send + Sync>;
+
 /// Who the nodes are to the API.
 pub enum Clients {
     /// Each has a certificate of its own (`system:node:NAME`) and watches its own pods, as real nodes do. The access is made
     /// for each node's name.
-    Own(Box<dyn Fn(&str) -> Result<Access, HollowError> + Send + Sync>),
+    Own(AccessOfNode),
     /// All use this client, and one watch on the pods of all nodes: thousands of nodes cost one connection. Its user must be
     /// allowed to write Nodes, Leases and the status of pods.
     Shared(Client),

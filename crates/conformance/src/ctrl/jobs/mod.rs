@@ -22,7 +22,7 @@ const JOB: &str = "job-name";
 
 /// A job whose pods run a script; more of its specification is added to it.
 fn job(name: &str, script: &str, policy: &str, more: &Value) -> Value {
-    let mut template = template(&label(name).0, runs(script));
+    let mut template = template(&label(name).0, &runs(script));
     template["spec"]["restartPolicy"] = json!(policy);
     let mut job = json!({ "metadata": { "name": name, "labels": label(name).0 }, "spec": { "template": template } });
     for (field, value) in more.as_object().into_iter().flatten() {
