@@ -1,4 +1,12 @@
 //! `sim`: a private control plane with hollow nodes, until it is told to end.
+//!
+//! It is the library for people: it starts what the arguments ask for, prints where the API and the kubeconfig are, and waits.
+//! What it is not: an installation. It listens on loopback only, keeps nothing, and runs no container.
+//!
+//! One task serves until a signal comes ([`serve`]); SIGINT and SIGTERM drop it, and with it go the control plane (a task, or
+//! a process with `--orrery`), the nodes and their directory. Nothing is left for another start to find.
+//!
+//! Start reading at [`run`].
 #![forbid(unsafe_code)]
 
 use clap::Parser;
