@@ -4,7 +4,7 @@ use super::{JOB, index, indexed, job, place, reaches, reason};
 use crate::{
     ctrl::workload::{PATIENCE, all_up, find_condition, name_of},
     ensure,
-    harness::{Context, During, Outcome, until},
+    harness::{Context, During, Event, Outcome, until},
     registry::{Test, test},
     run, same,
 };
@@ -42,22 +42,18 @@ async fn ignores_disruption(context: &Context) -> Outcome {
     let rule = json!({ "action": "Ignore", "onPodConditions": [{ "type": "DisruptionTarget", "status": "True" }] });
     // No failure is allowed, so that only those that are ignored leave the job alive.
     let more = json!({ "parallelism": 2, "backoffLimit": 0, "podFailurePolicy": { "rules": [rule] } });
-    let mut wanted = indexed("evicted", "sleep 3600", 2, &more);
-    // Their last state has to be seen after they ended.
-    wanted["spec"]["template"]["metadata"]["finalizers"] = json!(["conformance.orrery.dev/look"]);
-    jobs.create(&wanted).await?;
+    jobs.create(&indexed("evicted", "sleep 3600", 2, &more)).await?;
     let selector = format!("{JOB}=evicted");
     let first = all_up(&pods, &selector, 2).await?;
     for pod in &first {
-        let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name_of(pod) } });
+        let name = name_of(pod);
+        let mut watch = pods.watch(&[("fieldSelector", &format!("metadata.name={name}"))]).await?;
+        let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name } });
         pods.sub("eviction").post(&eviction, &[]).await?.success()?;
-    }
-    for pod in &first {
-        let failed = |pod: &serde_json::Value| pod["status"]["phase"] == "Failed";
-        let ended = pods.wait(name_of(pod), "the evicted pod failed", PATIENCE, failed).await?;
-        let disrupted = find_condition(&ended, "DisruptionTarget");
+        let failed = |event: &Event| event.object["status"]["phase"] == "Failed";
+        let ended = watch.find("the failure of the evicted pod", PATIENCE, failed).await?;
+        let disrupted = find_condition(&ended.object, "DisruptionTarget");
         same!(disrupted["status"], "True", "the condition DisruptionTarget of the evicted pod");
-        pods.merge(name_of(pod), &json!({ "metadata": { "finalizers": null } })).await?;
     }
     let evicted: Vec<_> = first.iter().map(name_of).collect();
     // Other pods take over their indexes, and the job lives on.
@@ -76,8 +72,5 @@ async fn ignores_disruption(context: &Context) -> Outcome {
     let job = jobs.get("evicted").await?;
     ensure!(find_condition(&job, "Failed").is_null(), "the job failed: {}", job["status"]);
     same!(job["status"]["failed"].as_u64().unwrap_or_default(), 0, "how many failures count");
-    for pod in pods.labelled(&selector).await? {
-        pods.merge(name_of(&pod), &json!({ "metadata": { "finalizers": null } })).await?;
-    }
     Ok(())
 }
