@@ -123,6 +123,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_nested_too_deep_or_never_ends_runs_for_ever() {
+        let deep = format!("{}true", "! ".repeat(100_000));
+        let tests = format!("[ {}-z '' ]", "! ".repeat(100_000));
+        for script in [deep.as_str(), "sleep 1e300", "sleep -1", "sleep 9e18; sleep 9e18"] {
+            assert_eq!(does(&["sh", "-c", script], &[]), Course::ForEver, "{script:.40}");
+        }
+        assert_eq!(does(&["sh", "-c", &tests], &[]), ends(0, 0));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_script_is_minded(script in "(if|then|else|fi|!|sleep 1|exit 3|true|\\[|\\]|;|&&|\\|\\||\\$\\(\\(|\\)|\\$A|\"|'| |\n|[a-z0-9]){0,60}") {
+            let _ = does(&["sh", "-c", &script], &[("A", "7")]);
+        }
+    }
+
+    #[test]
     fn annotations_go_before_the_command() {
         let annotations = BTreeMap::from([(EXIT_CODE.to_owned(), "3".to_owned()), (AFTER_MS.to_owned(), "20".into())]);
         let course = course(&["true".to_owned()], &BTreeMap::new(), &annotations, &mut BTreeSet::new());

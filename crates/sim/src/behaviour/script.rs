@@ -32,16 +32,20 @@ pub(super) fn run_words(words: &[String], files: &mut BTreeSet<String>) -> Optio
 }
 
 fn evaluate(tokens: &[Token], files: &mut BTreeSet<String>) -> Option<Ended> {
-    let mut shell = Shell { tokens, at: 0, after: SignedDuration::ZERO, exited: None, files };
+    let mut shell = Shell { tokens, at: 0, depth: 0, after: SignedDuration::ZERO, exited: None, files };
     let code = shell.list(true)?;
     (shell.at == tokens.len()).then(|| Ended { after: shell.after, code: shell.exited.unwrap_or(code) })
 }
+
+/// A script whose commands are nested deeper is not understood.
+const DEEPEST: usize = 50;
 
 const KEYWORDS: [&str; 5] = ["then", "elif", "else", "fi", "do"];
 
 struct Shell<'a> {
     tokens: &'a [Token],
     at: usize,
+    depth: usize,
     after: SignedDuration,
     /// Set by `exit`: nothing after it is carried out.
     exited: Option<i32>,
@@ -92,6 +96,14 @@ impl Shell<'_> {
     }
 
     fn command(&mut self, live: bool) -> Option<i32> {
+        (self.depth < DEEPEST).then_some(())?;
+        self.depth += 1;
+        let code = self.shallow_command(live);
+        self.depth -= 1;
+        code
+    }
+
+    fn shallow_command(&mut self, live: bool) -> Option<i32> {
         if self.keyword("!").is_some() {
             return Some(i32::from(self.command(live)? == 0));
         }
@@ -140,7 +152,8 @@ impl Shell<'_> {
             }
             "sleep" => {
                 let seconds: f64 = arguments.first()?.trim_end_matches('s').parse().ok()?;
-                self.after += SignedDuration::try_from_secs_f64(seconds).ok()?;
+                (seconds >= 0.0).then_some(())?;
+                self.after = self.after.checked_add(SignedDuration::try_from_secs_f64(seconds).ok()?)?;
                 Some(0)
             }
             "touch" | "mkdir" => {
@@ -158,12 +171,13 @@ impl Shell<'_> {
     }
 
     fn test(&self, words: &[String]) -> Option<bool> {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        match words.as_slice() {
-            ["!", rest @ ..] => {
-                let rest: Vec<String> = rest.iter().map(|word| (*word).to_owned()).collect();
-                self.test(&rest).map(|holds| !holds)
-            }
+        let negated = words.iter().take_while(|word| *word == "!").count();
+        let words: Vec<&str> = words[negated..].iter().map(String::as_str).collect();
+        self.plain_test(&words).map(|holds| holds == negated.is_multiple_of(2))
+    }
+
+    fn plain_test(&self, words: &[&str]) -> Option<bool> {
+        match words {
             ["-e" | "-f" | "-r" | "-d", file] => Some(self.files.contains(*file)),
             ["-z", text] => Some(text.is_empty()),
             ["-n", text] => Some(!text.is_empty()),

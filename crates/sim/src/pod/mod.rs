@@ -249,8 +249,11 @@ impl HollowPod {
             Course::ForEver if init => Course::Ends { after: SignedDuration::ZERO, code: 0 },
             course => course,
         };
-        if let Course::Ends { after, code } = course {
-            self.exits.insert(name.to_owned(), (now + after, code));
+        // An end beyond the end of time is none.
+        if let Course::Ends { after, code } = course
+            && let Ok(at) = now.checked_add(after)
+        {
+            self.exits.insert(name.to_owned(), (at, code));
         }
         let Some(machine) = self.present() else { return };
         let log_file = format!("{name}/{attempt}.log");
