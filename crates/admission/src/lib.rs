@@ -11,6 +11,7 @@
 //! | `DefaultTolerationSeconds` | lets pods stay five minutes on a node that is not ready or not reachable |
 //! | `RuntimeClass` | declares the overhead of a pod's runtime class, and where it runs |
 //! | `DefaultStorageClass` | gives claims without a class the default one |
+//! | `ServiceAddresses` | gives Services their cluster addresses and node ports |
 //! | `PodSecurity` | holds pods to the standard that their namespace's labels name |
 //! | `ResourceQuota` | charges new objects to their namespace's quotas, in the transaction that stores them |
 //!
@@ -23,16 +24,26 @@ mod quota;
 mod runtime_class;
 mod security;
 mod service_account;
+mod service_addresses;
 mod storage_class;
 mod tolerations;
 
 use orrery_apiserver::{AdmissionRequest, Plugin};
 use orrery_machinery::status::{ApiError, Target};
+use serde_json::{Value, json};
+pub use service_addresses::{InvalidRange, Range};
 use std::sync::Arc;
+
+/// What the plugins have to know of the Supervisor.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Where Services' cluster addresses come from.
+    pub service_range: Range,
+}
 
 /// All plugins, in the order in which they are asked.
 #[must_use]
-pub fn plugins() -> Vec<Arc<dyn Plugin>> {
+pub fn plugins(settings: Settings) -> Vec<Arc<dyn Plugin>> {
     vec![
         Arc::new(limits::LimitRanger),
         Arc::new(service_account::ServiceAccount),
@@ -40,8 +51,37 @@ pub fn plugins() -> Vec<Arc<dyn Plugin>> {
         Arc::new(tolerations::DefaultTolerationSeconds),
         Arc::new(runtime_class::RuntimeClass),
         Arc::new(storage_class::DefaultStorageClass),
+        Arc::new(service_addresses::ServiceAddresses { range: settings.service_range }),
         Arc::new(security::PodSecurity),
         Arc::new(quota::ResourceQuota),
+    ]
+}
+
+/// Objects that every Supervisor has, as (group, resource, object): the priority classes of the system, the range of cluster
+/// addresses, and the Service of the API server, which listens on `port`.
+#[must_use]
+pub fn bootstrap(settings: Settings, port: u16) -> Vec<(&'static str, &'static str, Value)> {
+    let class = |name: &str, value: i64, description: &str| {
+        let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
+            "value": value, "description": description});
+        ("scheduling.k8s.io", "priorityclasses", class)
+    };
+    let range = json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
+        "spec": {"cidrs": [settings.service_range.to_string()]}});
+    let address = settings.service_range.first().to_string();
+    let taken = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IPAddress", "metadata": {"name": address},
+        "spec": {"parentRef": {"group": "", "resource": "services", "namespace": "default", "name": "kubernetes"}}});
+    let service = json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "kubernetes", "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"}},
+        "spec": {"clusterIP": address, "clusterIPs": [address], "type": "ClusterIP",
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}]}});
+    vec![
+        class("system-cluster-critical", 2_000_000_000, "For pods that the cluster cannot do without."),
+        class("system-node-critical", 2_000_001_000, "For pods that their node cannot do without."),
+        ("networking.k8s.io", "servicecidrs", range),
+        ("networking.k8s.io", "ipaddresses", taken),
+        ("", "services", service),
     ]
 }
 

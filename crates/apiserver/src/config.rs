@@ -26,6 +26,8 @@ pub struct Config {
     /// Whether the namespaces, roles and bindings that every cluster has are created when they are missing; each as far as
     /// its kind is among `resources`.
     pub bootstrap: bool,
+    /// Objects that are created when they are missing, as (group, resource, object); each as far as its kind is served.
+    pub objects: Vec<(&'static str, &'static str, Value)>,
     /// What `/version` answers.
     pub version: VersionInfo,
     /// Bounds on what clients may use.
@@ -44,6 +46,7 @@ impl Config {
             extra: Vec::new(),
             kubelet: None,
             bootstrap: false,
+            objects: Vec::new(),
             version: VersionInfo::default(),
             limits: Limits::default(),
         }

@@ -12,7 +12,10 @@ use orrery_machinery::{
     status::ApiError,
 };
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// The media type of aggregated discovery.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -23,12 +26,20 @@ const HEALTH_DEADLINE: Duration = Duration::from_secs(2);
 pub(crate) struct Documents {
     openapi: Vec<Document>,
     openapi_index: Value,
+    /// Made when first asked for: it is large, and few clients want it.
+    openapi_v2: OnceLock<Value>,
 }
 
 impl Documents {
     pub(crate) fn new(resources: &[Arc<ResourceDescriptor>]) -> Self {
         let openapi = openapi::documents(resources);
-        Self { openapi_index: openapi::v3_index(&openapi), openapi }
+        Self { openapi_index: openapi::v3_index(&openapi), openapi, openapi_v2: OnceLock::new() }
+    }
+}
+
+impl Documents {
+    fn v2(&self) -> &Value {
+        self.openapi_v2.get_or_init(|| openapi::v2_document(&self.openapi))
     }
 }
 
@@ -56,6 +67,7 @@ pub(crate) fn answer(server: &ApiServer, parts: &Parts, path: &str) -> Result<Re
         ["api", version] => discovery.resource_list("", version),
         ["apis", group] => discovery.group(group),
         ["apis", group, version] => discovery.resource_list(group, version),
+        ["openapi", "v2"] => Some(table.documents().v2().clone()),
         ["openapi", "v3"] => Some(table.documents().openapi_index.clone()),
         ["openapi", "v3", rest @ ..] => {
             let path = rest.join("/");
@@ -63,7 +75,7 @@ pub(crate) fn answer(server: &ApiServer, parts: &Parts, path: &str) -> Result<Re
             found.map(|document| document.content.clone())
         }
         [] => Some(json!({"paths": [
-            "/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version",
+            "/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version",
         ]})),
         _ => None,
     };

@@ -11,8 +11,11 @@ use crate::{
     registry::Registry,
     subresource::kubelet::Kubelets,
 };
-use orrery_machinery::{descriptor::Storage, meta};
-use serde_json::json;
+use orrery_machinery::{
+    descriptor::{ResourceDescriptor, Storage},
+    meta,
+};
+use serde_json::{Value, json};
 use std::{
     collections::{HashMap, HashSet},
     io,
@@ -72,11 +75,12 @@ impl ApiServer {
             let key = (resource.group.to_string(), resource.plural.to_string());
             own_reviews.push(key);
         }
-        let resources = config.resources.into_iter().map(custom::with_schema_rules).collect();
+        let resources = config.resources.into_iter().map(with_shape).map(custom::with_schema_rules).collect();
         let registry = Registry::new(resources, Arc::clone(&config.store), admission::Chain::new(config.admission));
         if config.bootstrap {
-            create_bootstrap(&registry).await?;
+            create_missing(&registry, bootstrap_objects()).await?;
         }
+        create_missing(&registry, config.objects).await?;
         let cache = Arc::new(RbacCache::start(Arc::clone(&config.store), has_rbac).await?);
         let authorizer = Arc::new(Authorizer::new(cache, NodeView::new(config.store)));
         let own: Arc<dyn ReviewHandler> = Arc::new(Reviews::new(Arc::clone(&authorizer)));
@@ -135,12 +139,29 @@ impl ApiServer {
     }
 }
 
-async fn create_bootstrap(registry: &Registry) -> Result<(), ConfigError> {
+/// The resource, with what is known of how objects of its kind merge.
+fn with_shape(mut resource: ResourceDescriptor) -> ResourceDescriptor {
+    if let Some(shape) = orrery_shapes::of(&resource.group, &resource.version, &resource.kind) {
+        resource.shape = shape;
+    }
+    resource
+}
+
+/// The namespaces, roles and bindings that every cluster has.
+fn bootstrap_objects() -> Vec<(&'static str, &'static str, Value)> {
     let namespaces = admission::LASTING_NAMESPACES
         .iter()
         .map(|name| ("", "namespaces", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})));
     let rbac = bootstrap::objects().into_iter().map(|(plural, object)| (rbac::GROUP, plural, object));
-    for (group, plural, object) in namespaces.chain(rbac) {
+    namespaces.chain(rbac).collect()
+}
+
+/// Creates the objects that are missing and whose kinds are served.
+async fn create_missing(
+    registry: &Registry,
+    objects: Vec<(&'static str, &'static str, Value)>,
+) -> Result<(), ConfigError> {
+    for (group, plural, object) in objects {
         let name = format!("{plural}/{}", meta::name(&object));
         let Some(resource) = registry.resource(group, "v1", plural) else { continue };
         registry

@@ -117,7 +117,12 @@ mod tests {
         assert_eq!(rules.filled()["spec"]["service"]["port"], 443);
         rules.fine(&[]);
         for (at, value, field, text) in [
-            ("/metadata/name", json!("v2.x.io"), "metadata.name", "must be `spec.version+\".\"+spec.group`: \"v1.x.io\""),
+            (
+                "/metadata/name",
+                json!("v2.x.io"),
+                "metadata.name",
+                "must be `spec.version+\".\"+spec.group`: \"v1.x.io\"",
+            ),
             ("/spec/versionPriority", json!(0), "spec.versionPriority", "must be positive and less than 1000"),
             ("/spec/groupPriorityMinimum", json!(20_001), "spec.groupPriorityMinimum", "less than 20000"),
             ("/spec/service/name", json!(""), "spec.service.name", "Required value"),

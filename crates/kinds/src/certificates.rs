@@ -255,11 +255,13 @@ fn conditions(conditions: &Value, errors: &mut Vec<FieldError>) {
 /// A decision stays, and so does a certificate.
 fn change(object: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     for kind in ["Approved", "Denied", "Failed"] {
-        let of_kind = |request: &Value| elements(&request["status"]["conditions"]).filter(|c| c["type"] == kind).count();
+        let of_kind =
+            |request: &Value| elements(&request["status"]["conditions"]).filter(|c| c["type"] == kind).count();
         if of_kind(object) < of_kind(old) {
             let why = format!("updates may not remove a condition of type {kind:?}");
             errors.push(FieldError::forbidden("status.conditions", &why));
-        } else if of_kind(object) > of_kind(old) && kind != "Failed" && !text(&old["status"]["certificate"]).is_empty() {
+        } else if of_kind(object) > of_kind(old) && kind != "Failed" && !text(&old["status"]["certificate"]).is_empty()
+        {
             let why = format!("updates may not add a condition of type {kind:?}");
             errors.push(FieldError::forbidden("status.conditions", &why));
         }
@@ -310,13 +312,20 @@ mod tests {
         let condition = |kind: &str| json!({"type": kind, "status": "True"});
         let mut sent = old.clone();
         sent["spec"]["username"] = "other".into();
-        sent["status"] = json!({"conditions": [condition("Approved"), condition("Failed")], "certificate": pem("CERTIFICATE")});
+        sent["status"] =
+            json!({"conditions": [condition("Approved"), condition("Failed")], "certificate": pem("CERTIFICATE")});
         let approved = approval(&old, sent.clone());
-        assert_eq!((&approved["spec"], &approved["status"]), (&old["spec"], &json!({"conditions": [condition("Approved")]})));
+        assert_eq!(
+            (&approved["spec"], &approved["status"]),
+            (&old["spec"], &json!({"conditions": [condition("Approved")]}))
+        );
         let signed = status(&old, sent);
         assert_eq!(signed["status"]["conditions"], json!([condition("Failed")]));
         assert_eq!(validate(&signed, Some(&old)), []);
-        assert_eq!(validate(&old, Some(&approved))[0].message, "Forbidden: updates may not remove a condition of type \"Approved\"");
+        assert_eq!(
+            validate(&old, Some(&approved))[0].message,
+            "Forbidden: updates may not remove a condition of type \"Approved\""
+        );
         let mut both = approved.clone();
         both["status"]["conditions"] = json!([condition("Approved"), condition("Denied")]);
         assert!(validate(&both, Some(&approved))[0].message.contains("mutually exclusive"));
@@ -332,6 +341,9 @@ mod tests {
         assert_eq!(headings(descriptor()), expected);
         let mut request = rules().with(&[("/spec/expirationSeconds", json!(3600))]);
         request["status"] = json!({"conditions": [{"type": "Approved"}], "certificate": "x"});
-        assert_eq!(json!(cells(descriptor(), &request)[2..]), json!(["example.com/client", "u", "60m", "Approved,Issued"]));
+        assert_eq!(
+            json!(cells(descriptor(), &request)[2..]),
+            json!(["example.com/client", "u", "60m", "Approved,Issued"])
+        );
     }
 }

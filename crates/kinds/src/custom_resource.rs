@@ -34,8 +34,7 @@ pub(super) fn descriptor() -> FixedResource {
     }
 }
 
-const MERGE_KEYS: &[MergeKey] =
-    merge_keys!["spec.versions.schema.openAPIV3Schema.x-kubernetes-validations" => "rule"];
+const MERGE_KEYS: &[MergeKey] = merge_keys!["spec.versions.schema.openAPIV3Schema.x-kubernetes-validations" => "rule"];
 
 const COLUMNS: &[Column] = &[table::NAME, CREATED_AT];
 
@@ -74,7 +73,7 @@ fn remember_stored_version(object: &mut Value) {
 }
 
 fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    let mut errors = meta::validate(object, old, false, NameRule::DnsSubdomain);
+    let mut errors = meta::validate_extension(object, old, false, NameRule::DnsSubdomain);
     let spec = &object["spec"];
     let (group, names) = (text(&spec["group"]), &spec["names"]);
     if meta::name(object) != format!("{}.{group}", text(&names["plural"])) {
@@ -221,10 +220,11 @@ fn stored_versions(object: &Value, errors: &mut Vec<FieldError>) {
     let versions = &object["spec"]["versions"];
     for (index, name) in elements(stored).enumerate() {
         if !elements(versions).any(|version| version["name"] == *name) {
-            let why = "missing from spec.versions; v1 was previously a storage version, and must remain in spec.versions \
+            let why =
+                "missing from spec.versions; v1 was previously a storage version, and must remain in spec.versions \
                        until a storage migration ensures no data remains persisted in it and removes it from \
                        status.storedVersions"
-                .replace("v1", text(name));
+                    .replace("v1", text(name));
             errors.push(FieldError::invalid(format!("status.storedVersions[{index}]"), name, &why));
         }
     }
@@ -234,7 +234,7 @@ fn validate_part(part: &str, object: &Value, old: &Value) -> Vec<FieldError> {
     if part != "status" {
         return validate(object, Some(old));
     }
-    let mut errors = meta::validate(object, Some(old), false, NameRule::DnsSubdomain);
+    let mut errors = meta::validate_extension(object, Some(old), false, NameRule::DnsSubdomain);
     let stored = &object["status"]["storedVersions"];
     if size(stored) == 0 {
         let why = "must have at least one stored version";
@@ -283,13 +283,13 @@ mod tests {
             ("/metadata/name", json!("gadgets.x.io"), "metadata.name", "must be spec.names.plural+\".\"+spec.group"),
             ("/spec/scope", json!("World"), "spec.scope", "\"Cluster\", \"Namespaced\""),
             ("/spec/names/singular", json!("A"), "spec.names.singular", "a DNS-1035 label must"),
-            ("/spec/versions/0/storage", json!(false), "spec.versions", "exactly one version marked as storage version"),
             (
-                "/spec/versions/0/schema",
-                json!(null),
-                "spec.versions[0].schema.openAPIV3Schema",
-                "schemas are required",
+                "/spec/versions/0/storage",
+                json!(false),
+                "spec.versions",
+                "exactly one version marked as storage version",
             ),
+            ("/spec/versions/0/schema", json!(null), "spec.versions[0].schema.openAPIV3Schema", "schemas are required"),
             ("/spec/conversion", json!({"strategy": "Magic"}), "spec.conversion.strategy", "\"None\", \"Webhook\""),
         ] {
             rules.one_error(at, &value, field, text);
@@ -297,8 +297,13 @@ mod tests {
         let approved = "metadata.annotations[api-approved.kubernetes.io]";
         let ours = rules.with(&[("/spec/group", json!("x.k8s.io")), ("/metadata/name", json!("widgets.x.k8s.io"))]);
         assert_eq!(validate(&ours, None)[0].field, approved);
-        let other = json!([{"name": "v2", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]);
-        rules.change("/spec/versions", &other, Some(("status.storedVersions[0]", "missing from spec.versions; v1 was")));
+        let other =
+            json!([{"name": "v2", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]);
+        rules.change(
+            "/spec/versions",
+            &other,
+            Some(("status.storedVersions[0]", "missing from spec.versions; v1 was")),
+        );
         rules.status(&json!({"storedVersions": []}), Some(("status.storedVersions", "at least one stored version")));
         assert_eq!(headings(descriptor()), ["Name", "Created At"]);
     }

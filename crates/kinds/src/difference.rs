@@ -57,8 +57,12 @@ mod tests {
     fn each_field_that_differs_has_a_line() {
         let old = json!({"a": 1, "list": [{"b": "x"}], "gone": true, "same": 1});
         let new = json!({"a": 2, "list": [{"b": "y"}], "same": 1});
-        assert_eq!(describe("no", &old, &new), "no\n- a: 1\n+ a: 2\n- gone: true\n- list[0].b: \"x\"\n+ list[0].b: \"y\"\n");
-        let many: Value = (0..25).map(|index| (format!("f{index:02}"), json!(index))).collect::<serde_json::Map<_, _>>().into();
+        assert_eq!(
+            describe("no", &old, &new),
+            "no\n- a: 1\n+ a: 2\n- gone: true\n- list[0].b: \"x\"\n+ list[0].b: \"y\"\n"
+        );
+        let many: Value =
+            (0..25).map(|index| (format!("f{index:02}"), json!(index))).collect::<serde_json::Map<_, _>>().into();
         assert!(describe("no", &json!({}), &many).ends_with("... and 5 more\n"));
     }
 }

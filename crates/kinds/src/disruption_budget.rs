@@ -90,10 +90,7 @@ mod tests {
         rules.change("/spec/minAvailable", &json!(2), None);
         let status = json!({"disruptionsAllowed": -1, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0});
         rules.status(&status, Some(("status.disruptionsAllowed", "must be greater than or equal to 0")));
-        assert_eq!(
-            headings(descriptor()),
-            ["Name", "Min Available", "Max Unavailable", "Allowed Disruptions", "Age"]
-        );
+        assert_eq!(headings(descriptor()), ["Name", "Min Available", "Max Unavailable", "Allowed Disruptions", "Age"]);
         assert_eq!(json!(cells(descriptor(), &rules.filled())[1..4]), json!(["1", "N/A", 0]));
     }
 }

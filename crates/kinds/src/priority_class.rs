@@ -67,8 +67,9 @@ fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
             Some(_) => None,
         };
         if let Some(problem) = problem {
-            let why =
-                format!("priority class names with 'system-' prefix are reserved for system use only. error: {problem}");
+            let why = format!(
+                "priority class names with 'system-' prefix are reserved for system use only. error: {problem}"
+            );
             errors.push(FieldError::forbidden("metadata.name", &why));
         }
     } else if value.as_i64().is_some_and(|value| value > HIGHEST) {
@@ -97,7 +98,12 @@ mod tests {
         let rules = Rules::new(descriptor(), json!({"metadata": {"name": "high"}, "value": 1000}));
         rules.fine(&[]);
         rules.fine(&[("/metadata/name", json!("system-node-critical")), ("/value", json!(2_000_001_000))]);
-        rules.one_error("/metadata/name", &json!("system-mine"), "metadata.name", "is not a known system priority class");
+        rules.one_error(
+            "/metadata/name",
+            &json!("system-mine"),
+            "metadata.name",
+            "is not a known system priority class",
+        );
         rules.one_error("/value", &json!(1_000_000_001), "value", "maximum allowed value of a user defined priority");
         rules.one_error("/preemptionPolicy", &json!("Maybe"), "preemptionPolicy", "Unsupported value");
         rules.change("/description", &json!("text"), None);

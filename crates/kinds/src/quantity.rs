@@ -110,9 +110,7 @@ pub(crate) fn is_of_quotas(name: &str) -> bool {
 /// Whether this is a resource of somebody else's, such as `example.com/gpu`.
 fn is_extended(name: &str) -> bool {
     let native = !name.contains('/') || name.contains("kubernetes.io/");
-    !native
-        && !name.starts_with("requests.")
-        && meta::qualified_name_problems(&format!("requests.{name}")).is_empty()
+    !native && !name.starts_with("requests.") && meta::qualified_name_problems(&format!("requests.{name}")).is_empty()
 }
 
 /// Whether requests may be below limits.

@@ -100,11 +100,7 @@ impl Rules {
         Self::check_first(&validate("status", &new, &old), expected, &status.to_string());
     }
 
-    fn check_first(
-        found: &[orrery_machinery::status::FieldError],
-        expected: Option<(&str, &str)>,
-        what: &str,
-    ) {
+    fn check_first(found: &[orrery_machinery::status::FieldError], expected: Option<(&str, &str)>, what: &str) {
         match expected {
             None => assert_eq!(found, [], "{what}"),
             Some((field, text)) => {

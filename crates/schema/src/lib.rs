@@ -11,7 +11,7 @@
 //! * [`jsonpath`], [`columns`]: printer columns, selectable fields, scale paths.
 //! * [`publish`]: schemas as OpenAPI v3 and v2 documents have them.
 //! * [`cel`]: the language: parser, type checker, interpreter with a budget, libraries.
-//! * [`rules`]: `x-kubernetes-validations`.
+//! * [`rules`] are `x-kubernetes-validations`.
 //! * [`admission`]: expressions of admission policies and of webhooks' match conditions.
 //!
 //! A schema and an expression come from people, and so does every value. None of them can make this crate panic, recurse
@@ -21,7 +21,7 @@
 //! Start reading at [`structural::Structural`] and [`resource::Schema`].
 #![forbid(unsafe_code)]
 
-//pub mod admission;
+pub mod admission;
 pub mod cel;
 pub mod columns;
 mod defaulting;

@@ -114,7 +114,10 @@ impl Translator {
             's' => (r"\t\n\f\r ", r"[\t\n\f\r ]"),
             'S' => (r"[^\t\n\f\r ]", r"[^\t\n\f\r ]"),
             'b' if !in_class => ("", r"(?-u:\b)"),
-            'Q' if !in_class => return Ok(self.quoted()),
+            'Q' if !in_class => {
+                self.quoted();
+                return Ok(());
+            }
             'E' if !in_class => return Ok(()),
             '0'..='7' => return self.octal(c),
             // Go refuses escapes of letters that mean nothing; the `regex` crate knows some that Go does not.

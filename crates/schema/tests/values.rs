@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 fn schema(spec: &Value) -> Schema {
     let whole = json!({"type": "object", "properties": {"spec": spec}});
-    Schema::new(Structural::read(&whole).unwrap())
+    Schema::new(Structural::read(&whole).expect("a readable schema"))
 }
 
 fn problems(spec: &Value, value: &Value) -> Vec<String> {

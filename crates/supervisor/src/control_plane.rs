@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 const CONFIG_FILE: &str = "control-plane.json";
 /// The version of that file.
 pub const CONFIG_VERSION: u32 = 1;
+/// Where Services' cluster addresses come from.
+const SERVICE_RANGE: &str = "10.96.0.0/16";
 /// How often the process looks for its configuration before enablement has written it.
 const CONFIG_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -222,6 +224,9 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
     let store = Arc::new(store);
     let mut api = ApiConfig::new(orrery_kinds::resources(), Arc::clone(&store) as _);
     api.bootstrap = true;
+    let settings = orrery_admission::Settings { service_range: SERVICE_RANGE.parse().expect("the range is one") };
+    api.admission = orrery_admission::plugins(settings);
+    api.objects = orrery_admission::bootstrap(settings, address.port());
     api.kubelet = Some(KubeletAccess {
         credentials: authorities.issue_kubelet_client()?,
         server_ca_pem: authorities.kubelet_serving_ca_pem().to_owned(),

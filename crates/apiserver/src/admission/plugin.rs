@@ -71,6 +71,11 @@ pub struct Review {
     /// Objects, as read through [`Reader`] and then changed, that are written in the same transaction. When one of them was
     /// changed meanwhile, the whole request is planned anew.
     pub also: Vec<Value>,
+    /// New objects that are written in the same transaction. When one of them is there already, the whole request is planned
+    /// anew.
+    pub create: Vec<Value>,
+    /// Objects, as read through [`Reader`], that are removed in the same transaction.
+    pub remove: Vec<Value>,
 }
 
 /// One step between decoding and storing. Plugins are asked again when a request meets concurrent writes, so they must be

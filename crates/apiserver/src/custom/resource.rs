@@ -84,7 +84,7 @@ fn descriptor(definition: &Value, version: &Value, storage: &Value) -> Result<Re
         counts_generation: true,
         unconditional_update: false,
         create_on_update: false,
-        merge_keys: None,
+        strategic_patches: false,
         shape: shape(version),
         rules: Arc::new(rules),
     })
@@ -179,7 +179,7 @@ impl Rules for CustomRules {
     }
 
     fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        let mut errors = meta::validate(object, old, self.namespaced, NameRule::DnsSubdomain);
+        let mut errors = meta::validate_extension(object, old, self.namespaced, NameRule::DnsSubdomain);
         errors.extend(self.schema.validate(object, old).errors);
         errors
     }

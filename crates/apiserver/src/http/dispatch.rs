@@ -2,6 +2,7 @@
 
 use super::{
     body::{self, RequestBody, ResponseBody},
+    compress,
     path::{self, Path, ResourcePath},
     query::Query,
     respond,
@@ -59,6 +60,7 @@ pub(crate) async fn handle(
     let parsed = path::parse(&uri_path);
     let verb = verb_of(&method, &parsed, &query);
     let long = is_long(verb, &parsed);
+    let gzips = !long && compress::is_wanted(&parts.headers);
     let who = caller.user.as_ref().map_or("system:anonymous", User::name).to_owned();
     let routed = route(&server, caller, Incoming { parts, body, query, path: parsed.clone(), verb, long });
     let routed: futures::future::BoxFuture<'_, _> = Box::pin(routed);
@@ -78,6 +80,9 @@ pub(crate) async fn handle(
         }
         respond::error(&error)
     });
+    if gzips && response.status() == ::http::StatusCode::OK {
+        response = compress::gzip(response);
+    }
     if let Ok(value) = HeaderValue::from_str(&audit) {
         response.headers_mut().insert(AUDIT_ID, value);
     }

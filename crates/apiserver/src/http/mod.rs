@@ -4,6 +4,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod body;
+mod compress;
 mod connection;
 pub(crate) mod dispatch;
 mod inprocess;

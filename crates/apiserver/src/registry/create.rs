@@ -145,7 +145,7 @@ impl Registry {
 }
 
 fn check_identity(context: &Context<'_>, body: &Value) -> Result<(), ApiError> {
-    if !meta::resource_version(body).is_empty() {
+    if !matches!(meta::resource_version(body), "" | "0") {
         return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
     }
     check_namespace(context, body)

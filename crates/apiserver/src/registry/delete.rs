@@ -24,37 +24,70 @@ use serde_json::{Value, json};
 /// A pod's grace period where nobody set one.
 const DEFAULT_GRACE_SECONDS: i64 = 30;
 
+/// A deletion, as it is carried out.
+pub(crate) struct Deletion<'a> {
+    pub(crate) options: &'a DeleteOptions,
+    /// The resource version on which the decision to delete was made, if it was made on one.
+    pub(crate) seen: Option<&'a str>,
+    /// What is written on an object that stays for a while.
+    pub(crate) prepare: &'a (dyn Fn(&mut Value) + Sync),
+}
+
 impl Registry {
     /// Deletes the object that the context names, or asks for its deletion.
     ///
     /// # Errors
     /// When there is none, it is not as the preconditions say, or it may not be deleted.
     pub(crate) async fn delete(&self, context: &Context<'_>, options: &DeleteOptions) -> Result<Written, ApiError> {
+        let deletion = Deletion { options, seen: None, prepare: &|_| {} };
         for _ in 0..ATTEMPTS {
-            let entry = self.entry(context, &context.name).await?;
-            let old = context.decode(&entry)?;
-            check_preconditions(context, &old, options)?;
-            admission::delete(context)?;
-            let mut review = Review::default();
-            self.admission.check(context, &self.reader, Some(&old), None, &mut review).await?;
-            let warnings = review.warnings;
-            let new = terminating(context, &old, options, object::now_seconds());
-            let removed = is_finished(&new);
-            if !removed && new == old {
-                return Ok(Written { object: old, warnings, removed });
-            }
-            if options.dry_run || context.options.dry_run {
-                return Ok(Written { object: new, warnings, removed });
-            }
-            let key = entry.key.clone();
-            let op = if removed { Op::Delete { key: key.clone() } } else { context.put(key.clone(), &new)? };
-            let txn = Txn { compare: vec![Compare::ModRevision(key, entry.mod_revision)], ops: vec![op] };
-            if let TxnOutcome::Committed(revision) = self.store.txn(txn).await.map_err(store_error)? {
-                let object = envelope::with_version(new, revision);
-                return Ok(Written { object, warnings, removed });
+            if let Some(written) = self.delete_once(context, &deletion, &Review::default()).await? {
+                return Ok(written);
             }
         }
         Err(modified(context))
+    }
+
+    /// [`Self::delete`] with what `with` wants written along; none when another write came between.
+    ///
+    /// # Errors
+    /// As `delete`.
+    pub(crate) async fn delete_once(
+        &self,
+        context: &Context<'_>,
+        deletion: &Deletion<'_>,
+        with: &Review,
+    ) -> Result<Option<Written>, ApiError> {
+        let options = deletion.options;
+        let entry = self.entry(context, &context.name).await?;
+        let old = context.decode(&entry)?;
+        if deletion.seen.is_some_and(|seen| seen != meta::resource_version(&old)) {
+            return Ok(None);
+        }
+        check_preconditions(context, &old, options)?;
+        admission::delete(context)?;
+        let mut review = Review::default();
+        self.admission.check(context, &self.reader, Some(&old), None, &mut review).await?;
+        let warnings = std::mem::take(&mut review.warnings);
+        let mut new = terminating(context, &old, options, object::now_seconds());
+        let removed = is_finished(&new);
+        if !removed && new == old {
+            return Ok(Some(Written { object: old, warnings, removed }));
+        }
+        (deletion.prepare)(&mut new);
+        if options.dry_run || context.options.dry_run {
+            return Ok(Some(Written { object: new, warnings, removed }));
+        }
+        let key = entry.key.clone();
+        let op = if removed { Op::Delete { key: key.clone() } } else { context.put(key.clone(), &new)? };
+        let mut txn = Txn { compare: vec![Compare::ModRevision(key, entry.mod_revision)], ops: vec![op] };
+        self.write_also(with, &mut txn)?;
+        if removed {
+            self.write_also(&review, &mut txn)?;
+        }
+        let outcome = self.store.txn(txn).await.map_err(store_error)?;
+        let TxnOutcome::Committed(revision) = outcome else { return Ok(None) };
+        Ok(Some(Written { object: envelope::with_version(new, revision), warnings, removed }))
     }
 }
 

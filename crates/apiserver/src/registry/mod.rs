@@ -26,7 +26,8 @@ mod watch;
 
 pub(crate) use context::{Context, Written, store_error};
 pub(crate) use decode::{check_object, parse_body, prepare_again};
-pub(crate) use options::WriteOptions;
+pub(crate) use delete::Deletion;
+pub(crate) use options::{DeleteOptions, WriteOptions};
 pub(crate) use patch::Patch;
 pub(crate) use serve::serve;
 pub(crate) use update::Change;

@@ -4,9 +4,9 @@ use super::{ATTEMPTS, Context, Registry, Written, decode, ownership, store_error
 use crate::http::accept::Media;
 use ::http::{HeaderMap, header};
 use orrery_machinery::{
-    descriptor::MergeKey,
     meta,
     patch::{self, PatchKind},
+    shape::Shape,
     status::ApiError,
 };
 use serde_json::Value;
@@ -48,8 +48,8 @@ impl Patch {
     ///
     /// # Errors
     /// When it does not apply.
-    pub(crate) fn apply(&self, object: &Value, merge_keys: &[MergeKey]) -> Result<Value, ApiError> {
-        patch::apply(self.kind.unwrap_or(PatchKind::Merge), object, &self.value, merge_keys)
+    pub(crate) fn apply(&self, object: &Value, shape: Option<&Shape>) -> Result<Value, ApiError> {
+        patch::apply_shaped(self.kind.unwrap_or(PatchKind::Merge), object, &self.value, shape)
     }
 }
 
@@ -59,15 +59,13 @@ impl Registry {
     /// # Errors
     /// When the patch does not apply, or what it makes is not allowed.
     pub(crate) async fn patch(&self, context: &Context<'_>, patch: &Patch) -> Result<Written, ApiError> {
-        let merge_keys = match context.resource.merge_keys {
-            None if patch.kind == Some(PatchKind::Strategic) => {
-                let supported = format!("application/json-patch+json, application/merge-patch+json, {APPLY}");
-                return Err(ApiError::unsupported_media_type(&supported));
-            }
-            keys => keys.unwrap_or_default(),
-        };
+        let resource = context.resource;
+        if patch.kind == Some(PatchKind::Strategic) && !resource.strategic_patches {
+            let supported = format!("application/json-patch+json, application/merge-patch+json, {APPLY}");
+            return Err(ApiError::unsupported_media_type(&supported));
+        }
         self.change(context, |old| {
-            let object = patch.apply(old, merge_keys)?;
+            let object = patch.apply(old, Some(&resource.shape))?;
             Ok(Change { object, duplicates: patch.duplicates.clone(), owned: false })
         })
         .await

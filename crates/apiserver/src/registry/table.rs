@@ -33,11 +33,11 @@ impl Table {
         self.by_plural.get(plural)?.iter().find(|resource| resource.group == group && resource.version == version)
     }
 
-    /// The write of an object of any resource, as it was read and then changed, and its key.
+    /// The write of an object of any resource, as it is stored, and its key.
     ///
     /// # Errors
     /// When no resource is stored as this kind.
-    pub(crate) fn rewrite(&self, object: &Value) -> Result<(String, Op), ApiError> {
+    pub(crate) fn put(&self, object: &Value) -> Result<(String, Op), ApiError> {
         let (api_version, kind) = (object::text(object, "/apiVersion"), object::text(object, "/kind"));
         let found =
             self.all.iter().find(|r| r.kind == kind && r.is_stored_as_served() && r.api_version() == api_version);

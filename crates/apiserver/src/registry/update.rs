@@ -1,7 +1,7 @@
 //! Changes of objects: `update`, and what `patch` and the sub-resources share with it.
 
 use super::{ATTEMPTS, Context, Registry, Written, create::check_namespace, decode, ownership, store_error};
-use crate::{admission::Review, envelope, object};
+use crate::{admission::Review, auth::Attributes, envelope, object};
 use orrery_machinery::{
     apply,
     descriptor::Does,
@@ -50,8 +50,28 @@ impl Registry {
         body: &Value,
         duplicates: &[String],
     ) -> Result<Written, ApiError> {
-        self.change(context, |_| Ok(Change { object: body.clone(), duplicates: duplicates.to_vec(), owned: false }))
-            .await
+        let change = |_: &Value| Ok(Change { object: body.clone(), duplicates: duplicates.to_vec(), owned: false });
+        match self.change(context, change).await {
+            Err(error) if error.code == 404 && self.creates_on_update(context, body).await? => {
+                let mut new = body.clone();
+                object::set_meta(&mut new, "name", Some(context.name.clone().into()));
+                self.create(context, new, duplicates).await
+            }
+            result => result,
+        }
+    }
+
+    /// Whether an update of what is missing creates it: where the kind has it so, and the caller may create.
+    async fn creates_on_update(&self, context: &Context<'_>, body: &Value) -> Result<bool, ApiError> {
+        let (resource, version) = (context.resource, meta::resource_version(body));
+        let asked = resource.create_on_update && context.subresource.is_empty() && matches!(version, "" | "0");
+        if let Some((user, authorizer)) = context.caller.filter(|_| asked) {
+            let (group, plural) = (&resource.group, &resource.plural);
+            let namespace = &context.namespace;
+            let create = Attributes::resource(user.clone(), "create", group, plural, namespace, &context.name);
+            authorizer.require(&create).await?;
+        }
+        Ok(asked)
     }
 
     /// Changes the object that the context names into what `change` makes of it. `change` is called again when another
@@ -104,10 +124,27 @@ impl Registry {
 impl Registry {
     /// Adds what the review wants written along with the object to its transaction.
     pub(super) fn write_also(&self, review: &Review, txn: &mut Txn) -> Result<(), ApiError> {
-        for object in &review.also {
-            let (key, op) = self.table().rewrite(object)?;
+        let table = self.table();
+        let seen = |object: &Value, key: String| {
             let version = meta::resource_version(object).parse().unwrap_or_default();
-            txn.compare.push(Compare::ModRevision(key, Revision(version)));
+            Compare::ModRevision(key, Revision(version))
+        };
+        for object in &review.also {
+            let (key, op) = table.put(object)?;
+            txn.compare.push(seen(object, key));
+            txn.ops.push(op);
+        }
+        for object in &review.remove {
+            let (key, _) = table.put(object)?;
+            txn.compare.push(seen(object, key.clone()));
+            txn.ops.push(Op::Delete { key });
+        }
+        for object in &review.create {
+            let mut object = object.clone();
+            object::set_meta(&mut object, "uid", Some(uuid::Uuid::new_v4().to_string().into()));
+            object::set_meta(&mut object, "creationTimestamp", Some(object::now_text().into()));
+            let (key, op) = table.put(&object)?;
+            txn.compare.push(Compare::Absent(key));
             txn.ops.push(op);
         }
         Ok(())

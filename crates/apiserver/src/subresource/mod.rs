@@ -2,6 +2,7 @@
 
 mod binding;
 mod container;
+mod eviction;
 pub(crate) mod kubelet;
 mod scale;
 mod stream;
@@ -34,6 +35,7 @@ pub(crate) async fn serve(
     }
     match (request.path.subresource.as_str(), request.verb) {
         ("binding", Verb::Create) if pods => binding::bind(server, resource, request).await,
+        ("eviction", Verb::Create) if pods => eviction::evict(server, resource, request).await,
         ("log", Verb::Get) if pods => stream::logs(server, resource, request).await,
         ("exec" | "attach", Verb::Get | Verb::Create) if pods => {
             let ResourceRequest { user, path, query, .. } = &request;
@@ -48,7 +50,7 @@ pub(crate) async fn serve(
                 .into(),
             details: None,
         }),
-        ("binding" | "log" | "exec" | "attach", _) if pods => Err(ApiError::method_not_allowed()),
+        ("binding" | "eviction" | "log" | "exec" | "attach", _) if pods => Err(ApiError::method_not_allowed()),
         _ => Err(ApiError::no_such_path()),
     }
 }

@@ -42,7 +42,7 @@ pub(super) async fn serve(
         }
         Verb::Patch => {
             let patch = Patch::parse(&parts.headers, &body::read(body, &server.limits).await?)?;
-            let change = |old: &Value| with_replicas(&context, old, &patch.apply(&view(old, paths), &[])?, paths);
+            let change = |old: &Value| with_replicas(&context, old, &patch.apply(&view(old, paths), None)?, paths);
             view(&server.registry.change(&context, change).await?.object, paths)
         }
         Verb::List | Verb::Watch | Verb::Create | Verb::Delete | Verb::DeleteCollection => {

@@ -5,6 +5,7 @@ mod access;
 mod admission;
 mod apply;
 mod crud;
+mod custom;
 mod kubectl;
 mod kubelet;
 mod lifecycle;

@@ -104,19 +104,19 @@ async fn lifecycle(context: &Context) -> Outcome {
     same!(events.items(&by_field).await?.len(), 1, "events of the controller");
     let got = events.get("event-test").await?;
     same!(got, created, "the event when it is read");
-    let patched =
-        events.patch("event-test", Form::StrategicPatch, &json!({"note": "patched"}), &[]).await?.expect(200)?;
-    same!(patched["note"], "patched", "the note of the patched event");
-    same!(events.get("event-test").await?["note"], "patched", "the note when it is read");
-    let series = json!({"count": 100, "lastObservedTime": "2026-01-02T04:04:05.678901Z"});
+    let series = |count: u32| json!({"count": count, "lastObservedTime": "2026-01-02T04:04:05.678901Z"});
+    let patch = json!({"series": series(2)});
+    let patched = events.patch("event-test", Form::StrategicPatch, &patch, &[]).await?.expect(200)?;
+    same!(patched["series"], series(2), "the series of the patched event");
+    same!(events.get("event-test").await?["series"], series(2), "the series when it is read");
     let mut changed = events.get("event-test").await?;
-    changed["series"] = series.clone();
+    changed["series"] = series(100);
     let updated = events.replace(&changed).await?;
-    expect_within(&updated, &json!({"note": "patched", "series": series}), "the updated event")?;
+    expect_within(&updated, &json!({"note": "This is a test event", "series": series(100)}), "the updated event")?;
     same!(version(&events.get("event-test").await?)?, version(&updated)?, "the version after the update");
     // The same event in the other group.
     let core = context.objects(resource::core_events(), &namespace).get("event-test").await?;
-    same!(core["message"], "patched", "the note of the event in the core group");
+    same!(core["message"], "This is a test event", "the note of the event in the core group");
     same!(core["metadata"]["uid"], created["metadata"]["uid"], "the uid of the event in the core group");
     events.delete("event-test").await?;
     same!(events.items(&[]).await?.len(), 0, "events in the namespace after the deletion");

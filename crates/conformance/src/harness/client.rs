@@ -185,6 +185,13 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The text of a warning such as `299 - "unknown field \"a\""`.
+fn warning(header: &str) -> String {
+    let quoted = header.strip_prefix("299 - ").unwrap_or(header);
+    let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(quoted);
+    inner.replace("\\\"", "\"").replace("\\\\", "\\")
+}
+
 /// An answer, read whole.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -261,7 +268,7 @@ impl Answer {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let texts = self.headers.get_all(header::WARNING).iter().filter_map(|value| value.to_str().ok());
-        texts.map(|text| text.trim_start_matches("299 - ").trim_matches('"').replace("\\\"", "\"")).collect()
+        texts.map(warning).collect()
     }
 
     /// The failure that says that something else was wanted.
@@ -270,5 +277,16 @@ impl Answer {
         let reason = self.body["reason"].as_str().unwrap_or("");
         let message = if self.is_success() { String::new() } else { self.message() };
         Failure::wrong(format!("{}: answered {} {reason} {message}, wanted {wanted}", self.asked, self.status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_loses_its_code_and_its_quotes() {
+        let header = r#"299 - "unknown field \"spec.a\"""#;
+        assert_eq!(warning(header), r#"unknown field "spec.a""#);
     }
 }

@@ -222,14 +222,22 @@ mod tests {
         let spec = json!({"matchConstraints": constraints(), "validations": [{"expression": "true"}]});
         let rules = Rules::new(validating(), json!({"metadata": {"name": "p"}, "spec": spec}));
         let filled = rules.filled();
-        assert_eq!((&filled["spec"]["failurePolicy"], &filled["spec"]["matchConstraints"]["matchPolicy"]), (&json!("Fail"), &json!("Equivalent")));
+        assert_eq!(
+            (&filled["spec"]["failurePolicy"], &filled["spec"]["matchConstraints"]["matchPolicy"]),
+            (&json!("Fail"), &json!("Equivalent"))
+        );
         rules.fine(&[("/spec/variables", json!([{"name": "a", "expression": "1"}]))]);
         for (at, value, field, text) in [
             ("matchConstraints", json!(null), "matchConstraints", "Required value"),
             ("validations/0/expression", json!(" "), "validations[0].expression", "expression is not specified"),
             ("validations/0/message", json!("a\nb"), "validations[0].message", "must not contain line breaks"),
             ("validations/0/reason", json!("Odd"), "validations[0].reason", "\"Forbidden\", \"Invalid\""),
-            ("variables", json!([{"name": "1a", "expression": "1"}]), "variables[0].name", "not a valid CEL identifier"),
+            (
+                "variables",
+                json!([{"name": "1a", "expression": "1"}]),
+                "variables[0].name",
+                "not a valid CEL identifier",
+            ),
             ("paramKind", json!({"kind": "K"}), "paramKind.apiVersion", "Required value"),
             ("failurePolicy", json!("Cry"), "failurePolicy", "\"Fail\", \"Ignore\""),
         ] {

@@ -135,7 +135,12 @@ mod tests {
             ("policyName", json!(""), "policyName", "Required value"),
             ("validationActions", json!([]), "validationActions", "at least one validation action is required"),
             ("validationActions", json!(["Deny", "Warn"]), "validationActions", "must not contain both Deny and Warn"),
-            ("paramRef", json!({"parameterNotFoundAction": "Deny"}), "paramRef", "one of name or selector must be specified"),
+            (
+                "paramRef",
+                json!({"parameterNotFoundAction": "Deny"}),
+                "paramRef",
+                "one of name or selector must be specified",
+            ),
             ("paramRef", json!({"name": "a"}), "paramRef.parameterNotFoundAction", "Required value"),
         ] {
             rules.one_error(&format!("/spec/{at}"), &value, &format!("spec.{field}"), text);

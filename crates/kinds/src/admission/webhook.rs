@@ -169,7 +169,9 @@ fn url(url: &Value, field: &str, errors: &mut Vec<FieldError>) {
     if let Some((user, _)) = host.split_once('@') {
         refuse(user, "user information is not permitted in the URL");
     }
-    for (mark, why) in [('#', "fragments are not permitted in the URL"), ('?', "query parameters are not permitted in the URL")] {
+    for (mark, why) in
+        [('#', "fragments are not permitted in the URL"), ('?', "query parameters are not permitted in the URL")]
+    {
         if let Some((_, part)) = rest.split_once(mark) {
             refuse(part, why);
         }
@@ -203,7 +205,10 @@ mod tests {
         ] {
             assert_eq!(webhook[field], value, "{field}");
         }
-        assert_eq!((&webhook["rules"][0]["scope"], &webhook["clientConfig"]["service"]["port"]), (&json!("*"), &json!(443)));
+        assert_eq!(
+            (&webhook["rules"][0]["scope"], &webhook["clientConfig"]["service"]["port"]),
+            (&json!("*"), &json!(443))
+        );
     }
 
     #[test]
@@ -216,7 +221,12 @@ mod tests {
             ("admissionReviewVersions", json!(["v2"]), "admissionReviewVersions", "at least one of v1, v1beta1"),
             ("timeoutSeconds", json!(31), "timeoutSeconds", "must be between 1 and 30 seconds"),
             ("clientConfig", json!({}), "clientConfig", "exactly one of url or service is required"),
-            ("clientConfig", json!({"url": "http://x.io"}), "clientConfig.url", "'https' is the only allowed URL scheme"),
+            (
+                "clientConfig",
+                json!({"url": "http://x.io"}),
+                "clientConfig.url",
+                "'https' is the only allowed URL scheme",
+            ),
             ("failurePolicy", json!("Cry"), "failurePolicy", "\"Fail\", \"Ignore\""),
             ("rules/0/operations", json!(["*", "CREATE"]), "rules[0].operations", "if '*' is present"),
             ("rules/0/operations", json!(["READ"]), "rules[0].operations[0]", "Unsupported value"),

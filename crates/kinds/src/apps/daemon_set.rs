@@ -167,9 +167,7 @@ mod tests {
         let rolling = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}});
         assert_eq!(rules.filled()["spec"]["updateStrategy"], rolling);
         rules.fine(&[("/spec/updateStrategy", json!({"type": "OnDelete"}))]);
-        let of = |unavailable: Value, surge: Value| {
-            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": unavailable, "maxSurge": surge}})
-        };
+        let of = |unavailable: Value, surge: Value| json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": unavailable, "maxSurge": surge}});
         rules.fine(&[("/spec/updateStrategy", of(json!(0), json!("10%")))]);
         for (at, value, field, text) in [
             ("updateStrategy", of(json!(1), json!(1)), "maxSurge", "may not be set when maxUnavailable is non-zero"),

@@ -189,12 +189,7 @@ mod tests {
         for (at, value, field, text) in [
             ("/spec/replicas", json!(-1), "spec.replicas", "must be greater than or equal to 0"),
             ("/spec/selector", json!({}), "spec.selector", "empty selector is invalid for deployment"),
-            (
-                "/spec/selector",
-                json!({"matchLabels": {"app": "db"}}),
-                "spec.template.metadata.labels",
-                wrong,
-            ),
+            ("/spec/selector", json!({"matchLabels": {"app": "db"}}), "spec.template.metadata.labels", wrong),
             (
                 "/spec/template/spec/restartPolicy",
                 json!("Never"),

@@ -58,9 +58,8 @@ fn on_read(object: &mut Value) {
     let metrics = &mut object["spec"]["metrics"];
     let mut own = Value::Null;
     if let Some(list) = metrics.as_array_mut()
-        && let Some(index) = list.iter().position(|metric| {
-            is_cpu(metric) && is_set(&metric["resource"]["target"]["averageUtilization"])
-        })
+        && let Some(index) =
+            list.iter().position(|metric| is_cpu(metric) && is_set(&metric["resource"]["target"]["averageUtilization"]))
     {
         own = list.remove(index)["resource"]["target"]["averageUtilization"].take();
     }
@@ -162,7 +161,8 @@ mod tests {
     #[test]
     fn the_cpu_is_measured_unless_something_else_is() {
         let target = json!({"kind": "Deployment", "name": "web"});
-        let object = json!({"metadata": {"name": "a", "namespace": "n"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3}});
+        let object =
+            json!({"metadata": {"name": "a", "namespace": "n"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3}});
         let rules = Rules::new(descriptor(), object);
         rules.fine(&[]);
         let percent = "/spec/targetCPUUtilizationPercentage";

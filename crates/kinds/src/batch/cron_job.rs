@@ -49,7 +49,9 @@ const COLUMNS: [Column; 8] = [
         kind: "boolean",
         ..column("Suspend", 0, "Whether no more jobs are started.", |object, _| flag_text(&object["spec"]["suspend"]))
     },
-    crate::columns::integer("Active", "How many jobs are running.", |object, _| size(&object["status"]["active"]).into()),
+    crate::columns::integer("Active", "How many jobs are running.", |object, _| {
+        size(&object["status"]["active"]).into()
+    }),
     column("Last Schedule", 0, "How long ago the last job was started.", |object, now| {
         age_or(&object["status"]["lastScheduleTime"], now, "<none>")
     }),

@@ -39,14 +39,10 @@ fn rule(spec: &Value, rule: &Value, field: &str, errors: &mut Vec<FieldError>) {
     }
     pod_conditions(conditions, &format!("{field}.onPodConditions"), errors);
     match (is_set(codes), size(conditions) > 0) {
-        (true, true) => errors.push(FieldError::invalid_whole(
-            field,
-            "specifying both OnExitCodes and OnPodConditions is not supported",
-        )),
-        (false, false) => errors.push(FieldError::invalid_whole(
-            field,
-            "specifying one of OnExitCodes and OnPodConditions is required",
-        )),
+        (true, true) => errors
+            .push(FieldError::invalid_whole(field, "specifying both OnExitCodes and OnPodConditions is not supported")),
+        (false, false) => errors
+            .push(FieldError::invalid_whole(field, "specifying one of OnExitCodes and OnPodConditions is required")),
         (true, false) | (false, true) => {}
     }
 }

@@ -369,12 +369,7 @@ fn validate_part(part: &str, job: &Value, old: &Value) -> Vec<FieldError> {
     }
     let mut errors = meta::validate(job, Some(old), true, NameRule::DnsSubdomain);
     let status = &job["status"];
-    rules::none_negative(
-        &mut errors,
-        "status",
-        status,
-        &["active", "succeeded", "failed", "ready", "terminating"],
-    );
+    rules::none_negative(&mut errors, "status", status, &["active", "succeeded", "failed", "ready", "terminating"]);
     let mut seen = std::collections::BTreeSet::new();
     for list in ["succeeded", "failed"] {
         for (index, uid) in elements(&status["uncountedTerminatedPods"][list]).enumerate() {

@@ -114,9 +114,7 @@ fn range_problem(expression: &str, bounds: &Bounds) -> Option<String> {
             Some(format!("beginning of range ({start}) below minimum ({}): {expression}", bounds.least))
         }
         () if end > bounds.most => Some(format!("end of range ({end}) above maximum ({}): {expression}", bounds.most)),
-        () if start > end => {
-            Some(format!("beginning of range ({start}) beyond end of range ({end}): {expression}"))
-        }
+        () if start > end => Some(format!("beginning of range ({start}) beyond end of range ({end}): {expression}")),
         () if step == 0 => Some(format!("step of range should be a positive number: {expression}")),
         () => None,
     }
@@ -139,9 +137,15 @@ mod tests {
 
     #[test]
     fn schedules_are_read_as_upstream_reads_them() {
-        for schedule in
-            ["* * * * *", "*/5 0-6,12 1 jan-mar MON", "0 0 ? * 6", "@hourly", "@every 1h30m", "5/15 * * * *", "TZ=UTC @daily"]
-        {
+        for schedule in [
+            "* * * * *",
+            "*/5 0-6,12 1 jan-mar MON",
+            "0 0 ? * 6",
+            "@hourly",
+            "@every 1h30m",
+            "5/15 * * * *",
+            "TZ=UTC @daily",
+        ] {
             assert_eq!(problem(schedule), None, "{schedule}");
         }
         for (schedule, why) in [

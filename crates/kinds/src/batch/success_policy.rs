@@ -63,8 +63,9 @@ fn rule(rule: &Value, completions: i64, field: &str, errors: &mut Vec<FieldError
         errors.push(FieldError::invalid(at.as_str(), count, &why));
     }
     if let Some(listed) = listed.filter(|listed| wanted > *listed) {
-        let why =
-            format!("must be less than or equal to {listed} (the number of indexes in the specified succeededIndexes field)");
+        let why = format!(
+            "must be less than or equal to {listed} (the number of indexes in the specified succeededIndexes field)"
+        );
         errors.push(FieldError::invalid(at, count, &why));
     }
 }
@@ -75,14 +76,15 @@ fn count_indexes(list: &str, completions: i64) -> Result<i64, String> {
     for interval in list.split(',').filter(|_| !list.is_empty()) {
         let limits: Vec<&str> = interval.split('-').collect();
         if limits.len() > 2 {
-            return Err(format!("the fragment {interval:?} violates the requirement that an index interval can have at \
-                                most two parts separated by '-'"));
+            return Err(format!(
+                "the fragment {interval:?} violates the requirement that an index interval can have at \
+                                most two parts separated by '-'"
+            ));
         }
         let mut bounds = Vec::new();
         for limit in &limits {
-            let bound: i64 = limit
-                .parse()
-                .map_err(|_| format!("cannot convert string to integer for index: {limit:?}"))?;
+            let bound: i64 =
+                limit.parse().map_err(|_| format!("cannot convert string to integer for index: {limit:?}"))?;
             if bound >= completions {
                 return Err(format!("too large index: {limit:?}"));
             }

@@ -149,10 +149,7 @@ mod tests {
 
     fn rules() -> Rules {
         let limit = json!({"type": "Container", "max": {"cpu": "2"}, "min": {"cpu": "100m", "memory": "1Mi"}});
-        Rules::new(
-            descriptor(),
-            json!({"metadata": {"name": "l", "namespace": "n"}, "spec": {"limits": [limit]}}),
-        )
+        Rules::new(descriptor(), json!({"metadata": {"name": "l", "namespace": "n"}, "spec": {"limits": [limit]}}))
     }
 
     #[test]

@@ -143,7 +143,8 @@ fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     }
     source(spec, &mut errors);
     if let Some(old) = old {
-        let source = |spec: &Value| sources(spec).map(|(name, value)| (name.to_owned(), value.clone())).collect::<Map<_, _>>();
+        let source =
+            |spec: &Value| sources(spec).map(|(name, value)| (name.to_owned(), value.clone())).collect::<Map<_, _>>();
         let (now, before) = (Value::Object(source(spec)), Value::Object(source(&old["spec"])));
         if now != before {
             let why = "spec.persistentvolumesource is immutable after creation";
@@ -236,7 +237,10 @@ mod tests {
     fn a_volume_follows_upstreams_rules() {
         let rules = rules();
         let spec = rules.filled()["spec"].take();
-        assert_eq!((&spec["persistentVolumeReclaimPolicy"], &spec["volumeMode"]), (&json!("Retain"), &json!("Filesystem")));
+        assert_eq!(
+            (&spec["persistentVolumeReclaimPolicy"], &spec["volumeMode"]),
+            (&json!("Retain"), &json!("Filesystem"))
+        );
         rules.fine(&[]);
         for (at, value, field, text) in [
             ("/spec/accessModes", json!([]), "spec.accessModes", "Required value"),

@@ -110,7 +110,8 @@ fn change(claim: &Value, old: &Value, errors: &mut Vec<FieldError>) {
         if let Some(fields) = spec.as_object_mut() {
             if bound {
                 fields.remove("volumeAttributesClassName");
-                if let Some(requests) = fields.get_mut("resources").and_then(|resources| resources.get_mut("requests")) {
+                if let Some(requests) = fields.get_mut("resources").and_then(|resources| resources.get_mut("requests"))
+                {
                     *requests = json!({});
                 }
             }
@@ -225,8 +226,7 @@ mod tests {
         ];
         assert_eq!(headings(descriptor()), expected);
         let mut claim = rules().with(&[("/spec/volumeName", json!("pv-1"))]);
-        claim["status"] =
-            json!({"phase": "Bound", "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteMany", "ReadWriteOnce"]});
+        claim["status"] = json!({"phase": "Bound", "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteMany", "ReadWriteOnce"]});
         assert_eq!(json!(cells(descriptor(), &claim)[1..5]), json!(["Bound", "pv-1", "1Gi", "RWO,RWX"]));
     }
 }

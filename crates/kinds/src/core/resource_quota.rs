@@ -65,7 +65,11 @@ fn amounts(amounts: &Value, field: &str, errors: &mut Vec<FieldError>) {
         let field = format!("{field}[{name}]");
         let known = quantity::resource_name(errors, &field, name);
         if known && !name.contains('/') && !quantity::is_of_quotas(name) {
-            errors.push(FieldError::invalid(field.as_str(), &name.as_str().into(), "must be a standard resource for quota"));
+            errors.push(FieldError::invalid(
+                field.as_str(),
+                &name.as_str().into(),
+                "must be a standard resource for quota",
+            ));
         }
         quantity::check_of(errors, &field, name, amount);
     }
@@ -83,7 +87,8 @@ const SCOPES: [&str; 7] = [
 
 /// Whether a scope says something about a resource.
 fn fits(scope: &str, name: &str) -> bool {
-    let counts_pods = matches!(name, "pods" | "cpu" | "memory") || name.starts_with("requests.") || name.starts_with("limits.");
+    let counts_pods =
+        matches!(name, "pods" | "cpu" | "memory") || name.starts_with("requests.") || name.starts_with("limits.");
     match scope {
         "BestEffort" => name == "pods",
         "VolumeAttributesClass" => matches!(name, "persistentvolumeclaims" | "requests.storage"),
@@ -116,7 +121,8 @@ fn selector(spec: &Value, errors: &mut Vec<FieldError>) {
     let expressions = &spec["scopeSelector"]["matchExpressions"];
     for (index, expression) in elements(expressions).enumerate() {
         let field = format!("spec.scopeSelector.matchExpressions[{index}]");
-        let (scope, operator, values) = (text(&expression["scopeName"]), text(&expression["operator"]), &expression["values"]);
+        let (scope, operator, values) =
+            (text(&expression["scopeName"]), text(&expression["operator"]), &expression["values"]);
         if !SCOPES.contains(&scope) {
             let why = "unsupported scope";
             errors.push(FieldError::invalid(format!("{field}.scopeName"), &expression["scopeName"], why));
@@ -177,7 +183,10 @@ mod tests {
     #[test]
     fn a_quota_follows_upstreams_rules() {
         let rules = rules();
-        rules.fine(&[("/spec/hard", json!({"count/deployments.apps": "2", "gold.storageclass.storage.k8s.io/requests.storage": "1Gi"}))]);
+        rules.fine(&[(
+            "/spec/hard",
+            json!({"count/deployments.apps": "2", "gold.storageclass.storage.k8s.io/requests.storage": "1Gi"}),
+        )]);
         rules.fine(&[("/spec/hard", json!({"pods": "2"})), ("/spec/scopes", json!(["BestEffort"]))]);
         for (at, value, field, text) in [
             ("hard", json!({"rooms": "5"}), "hard[rooms]", "must be a standard resource type or fully qualified"),

@@ -37,10 +37,8 @@ pub(super) fn descriptor() -> FixedResource {
 
 const MERGE_KEYS: &[MergeKey] = merge_keys!["spec.ports" => "port", "status.conditions" => "type"];
 
-const SELECTABLE: &[SelectableField] = &[
-    selectable!("spec.clusterIP", ["spec"]["clusterIP"]),
-    selectable!("spec.type", ["spec"]["type"]),
-];
+const SELECTABLE: &[SelectableField] =
+    &[selectable!("spec.clusterIP", ["spec"]["clusterIP"]), selectable!("spec.type", ["spec"]["type"])];
 
 const COLUMNS: &[Column] = &[
     column("Type", 0, "How the service is reached.", |object, _| text(&object["spec"]["type"]).into()),
@@ -60,7 +58,8 @@ fn external_address(service: &Value) -> String {
         "ClusterIP" | "NodePort" => own.join(","),
         "LoadBalancer" => {
             let given = load_balancer_text(&service["status"]);
-            let all: Vec<&str> = Some(given.as_str()).filter(|given| !given.is_empty()).into_iter().chain(own).collect();
+            let all: Vec<&str> =
+                Some(given.as_str()).filter(|given| !given.is_empty()).into_iter().chain(own).collect();
             if all.is_empty() { "<pending>".to_owned() } else { all.join(",") }
         }
         "ExternalName" => text(&spec["externalName"]).to_owned(),

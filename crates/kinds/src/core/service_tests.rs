@@ -22,7 +22,10 @@ fn a_service_gets_upstreams_defaults() {
     assert_eq!(spec["clusterIPs"], json!(["10.96.0.7"]));
     let balanced = rules().with(&[("/spec/type", json!("LoadBalancer")), ("/spec/sessionAffinity", json!("ClientIP"))]);
     let spec = &balanced["spec"];
-    assert_eq!((&spec["externalTrafficPolicy"], &spec["allocateLoadBalancerNodePorts"]), (&json!("Cluster"), &json!(true)));
+    assert_eq!(
+        (&spec["externalTrafficPolicy"], &spec["allocateLoadBalancerNodePorts"]),
+        (&json!("Cluster"), &json!(true))
+    );
     assert_eq!(spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"], 10_800);
 }
 
@@ -71,15 +74,16 @@ fn an_address_once_given_stays() {
     rules.change("/spec/clusterIP", &json!(null), None);
     rules.change("/spec/clusterIP", &json!("10.96.0.8"), Some(("spec.clusterIPs[0]", "may not change once set")));
     rules.change("/spec/ports", &json!([{"port": 81}]), None);
-    rules.status(&json!({"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}), Some(("status.loadBalancer.ingress", "may only")));
+    rules.status(
+        &json!({"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}),
+        Some(("status.loadBalancer.ingress", "may only")),
+    );
 }
 
 #[test]
 fn what_was_allocated_stays_until_the_type_has_no_use_for_it() {
-    let old = rules().with(&[
-        ("/spec/type", json!("NodePort")),
-        ("/spec/ports", json!([{"port": 80, "nodePort": 30_080}])),
-    ]);
+    let old =
+        rules().with(&[("/spec/type", json!("NodePort")), ("/spec/ports", json!([{"port": 80, "nodePort": 30_080}]))]);
     let mut new = old.clone();
     new["spec"]["ports"] = json!([{"port": 80}, {"port": 81}]);
     change::prepare(&old, &mut new);
@@ -102,9 +106,7 @@ fn the_table_reads_as_upstreams() {
     let service = rules().filled();
     let expected = json!(["ClusterIP", "10.96.0.7", "<none>", "80/TCP"]);
     assert_eq!(json!(cells(descriptor(), &service)[1..5]), expected);
-    let balanced = rules().with(&[
-        ("/spec/type", json!("LoadBalancer")),
-        ("/spec/ports", json!([{"port": 80, "nodePort": 30_080}])),
-    ]);
+    let balanced = rules()
+        .with(&[("/spec/type", json!("LoadBalancer")), ("/spec/ports", json!([{"port": 80, "nodePort": 30_080}]))]);
     assert_eq!(json!(cells(descriptor(), &balanced)[3..5]), json!(["<pending>", "80:30080/TCP"]));
 }

@@ -29,10 +29,8 @@ pub(super) fn descriptor() -> FixedResource {
     }
 }
 
-const SELECTABLE: &[SelectableField] = &[
-    selectable!("spec.nodeName", ["spec"]["nodeName"]),
-    selectable!("spec.driver", ["spec"]["driver"]),
-];
+const SELECTABLE: &[SelectableField] =
+    &[selectable!("spec.nodeName", ["spec"]["nodeName"]), selectable!("spec.driver", ["spec"]["driver"])];
 
 const COLUMNS: &[Column] = &[
     column("Node", 0, "The node that the devices are at.", |object, _| text_or(&object["spec"]["nodeName"], "<none>")),

@@ -59,8 +59,7 @@ fn default(object: &mut Value) {
     if let Some(limited) = existing_map(spec, "limited") {
         set_default(limited, "nominalConcurrencyShares", 30);
         set_default(limited, "lendablePercent", 0);
-        let queuing =
-            existing_map(limited, "limitResponse").and_then(|response| existing_map(response, "queuing"));
+        let queuing = existing_map(limited, "limitResponse").and_then(|response| existing_map(response, "queuing"));
         if let Some(queuing) = queuing {
             for (field, number) in [("queues", 64), ("handSize", 8), ("queueLengthLimit", 50)] {
                 set_default(queuing, field, number);

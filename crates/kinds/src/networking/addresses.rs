@@ -122,8 +122,7 @@ mod tests {
 
     #[test]
     fn a_range_has_one_network_of_each_family() {
-        let rules =
-            Rules::new(service_cidr(), json!({"metadata": {"name": "r"}, "spec": {"cidrs": ["10.0.0.0/16"]}}));
+        let rules = Rules::new(service_cidr(), json!({"metadata": {"name": "r"}, "spec": {"cidrs": ["10.0.0.0/16"]}}));
         rules.fine(&[("/spec/cidrs", json!(["10.0.0.0/16", "fd00::/112"]))]);
         for (cidrs, field, text) in [
             (json!([]), "spec.cidrs", "at least one CIDR required"),
@@ -141,10 +140,14 @@ mod tests {
     #[test]
     fn an_address_is_its_own_name_and_belongs_to_something() {
         let parent = json!({"resource": "services", "namespace": "n", "name": "web"});
-        let rules =
-            Rules::new(ip_address(), json!({"metadata": {"name": "10.0.0.1"}, "spec": {"parentRef": parent}}));
+        let rules = Rules::new(ip_address(), json!({"metadata": {"name": "10.0.0.1"}, "spec": {"parentRef": parent}}));
         rules.fine(&[("/metadata/name", json!("fd00::1"))]);
-        rules.one_error("/metadata/name", &json!("fd00:0::1"), "metadata.name", "must be in canonical form (\"fd00::1\")");
+        rules.one_error(
+            "/metadata/name",
+            &json!("fd00:0::1"),
+            "metadata.name",
+            "must be in canonical form (\"fd00::1\")",
+        );
         rules.one_error("/metadata/name", &json!("web"), "metadata.name", "must be a valid IP address");
         rules.one_error("/spec/parentRef", &json!(null), "spec.parentRef", "Required value");
         let other = json!("db");

@@ -29,7 +29,9 @@ pub(super) fn descriptor() -> FixedResource {
 }
 
 const COLUMNS: &[Column] = &[
-    column("Controller", 0, "What serves ingresses of the class.", |class, _| text(&class["spec"]["controller"]).into()),
+    column("Controller", 0, "What serves ingresses of the class.", |class, _| {
+        text(&class["spec"]["controller"]).into()
+    }),
     column("Parameters", 0, "What holds more settings.", |class, _| {
         let parameters = &class["spec"]["parameters"];
         if !is_set(parameters) {
@@ -87,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_class_follows_upstreams_rules() {
-        let spec = json!({"controller": "example.com/lb", "parameters": {"apiGroup": "x.io", "kind": "P", "name": "p"}});
+        let spec =
+            json!({"controller": "example.com/lb", "parameters": {"apiGroup": "x.io", "kind": "P", "name": "p"}});
         let rules = Rules::new(descriptor(), json!({"metadata": {"name": "c"}, "spec": spec}));
         assert_eq!(rules.filled()["spec"]["parameters"]["scope"], "Cluster");
         rules.fine(&[]);

@@ -25,9 +25,8 @@ pub(super) fn descriptor() -> FixedResource {
     }
 }
 
-const COLUMNS: &[Column] = &[column("Pod-Selector", 0, "What picks the pods.", |object, _| {
-    selector_text(&object["spec"]["podSelector"])
-})];
+const COLUMNS: &[Column] =
+    &[column("Pod-Selector", 0, "What picks the pods.", |object, _| selector_text(&object["spec"]["podSelector"]))];
 
 fn default(object: &mut Value) {
     let Some(spec) = object.as_object_mut().and_then(|object| map_at(object, "spec")) else { return };
@@ -146,8 +145,12 @@ mod tests {
             json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"podSelector": {}, "ingress": [rule]}}),
         );
         let spec = rules.filled()["spec"].take();
-        assert_eq!((&spec["policyTypes"], &spec["ingress"][0]["ports"][0]["protocol"]), (&json!(["Ingress"]), &json!("TCP")));
-        rules.fine(&[("/spec/ingress/0/from/0", json!({"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}))]);
+        assert_eq!(
+            (&spec["policyTypes"], &spec["ingress"][0]["ports"][0]["protocol"]),
+            (&json!(["Ingress"]), &json!("TCP"))
+        );
+        rules
+            .fine(&[("/spec/ingress/0/from/0", json!({"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}))]);
         let (ports, from) = ("/spec/ingress/0/ports/0", "/spec/ingress/0/from/0");
         for (at, value, field, text) in [
             (ports, json!({"port": 80, "endPort": 70}), "ports[0].endPort", "must be greater than or equal to `port`"),

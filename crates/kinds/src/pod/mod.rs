@@ -13,7 +13,10 @@ mod state;
 mod validate;
 
 pub(crate) use defaults::fill_in_template;
-pub(crate) use validate::{port_name_problems, template as validate_template, template_with_claims as validate_template_with_claims, tolerations as validate_tolerations};
+pub(crate) use validate::{
+    port_name_problems, template as validate_template, template_with_claims as validate_template_with_claims,
+    tolerations as validate_tolerations,
+};
 
 use super::fields::{selectable, selectable_flag, text};
 use super::pod_merge_keys;

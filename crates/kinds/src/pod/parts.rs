@@ -96,7 +96,8 @@ fn resources(now: &Value, before: &Value, field: &str, errors: &mut Vec<FieldErr
             let same = quantity::milli(amount) == quantity::milli(&now[list][name]);
             match (name.as_str(), is_set(&now[list][name])) {
                 ("cpu" | "memory", false) => {
-                    errors.push(FieldError::forbidden(format!("{field}[{name}]"), &format!("{words} cannot be removed")));
+                    errors
+                        .push(FieldError::forbidden(format!("{field}[{name}]"), &format!("{words} cannot be removed")));
                 }
                 ("cpu" | "memory", true) => {}
                 (_, _) if !same => {
@@ -107,7 +108,9 @@ fn resources(now: &Value, before: &Value, field: &str, errors: &mut Vec<FieldErr
             }
         }
         let added = now[list].as_object().into_iter().flatten().map(|(name, _)| name);
-        for name in added.filter(|name| !is_set(&before[list][name.as_str()]) && !matches!(name.as_str(), "cpu" | "memory")) {
+        for name in
+            added.filter(|name| !is_set(&before[list][name.as_str()]) && !matches!(name.as_str(), "cpu" | "memory"))
+        {
             let why = "only cpu and memory resources are mutable";
             errors.push(FieldError::forbidden(format!("{field}[{name}]"), why));
         }
@@ -165,7 +168,10 @@ mod tests {
             errors.into_iter().map(|error| error.field).collect::<Vec<_>>()
         };
         assert_eq!(with(json!({"requests": {"cpu": "2"}})), [""; 0]);
-        assert_eq!(with(json!({"requests": {"cpu": "1", "ephemeral-storage": "1Gi"}})), ["spec.containers[0].resources.requests[ephemeral-storage]"]);
+        assert_eq!(
+            with(json!({"requests": {"cpu": "1", "ephemeral-storage": "1Gi"}})),
+            ["spec.containers[0].resources.requests[ephemeral-storage]"]
+        );
         assert_eq!(with(json!({})), ["spec", "spec.containers[0].resources.requests[cpu]"]);
     }
 }

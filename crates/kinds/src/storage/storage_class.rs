@@ -27,7 +27,9 @@ pub(super) fn descriptor() -> FixedResource {
 /// In full, because the default class says so beside its name.
 const COLUMNS: &[Column] = &[
     Column {
-        cell: |class, _| if is_default(class) { format!("{} (default)", meta::name(class)).into() } else { meta::name(class).into() },
+        cell: |class, _| {
+            if is_default(class) { format!("{} (default)", meta::name(class)).into() } else { meta::name(class).into() }
+        },
         ..table::NAME
     },
     column("Provisioner", 0, "What makes the volumes.", |class, _| text(&class["provisioner"]).into()),
@@ -122,7 +124,10 @@ mod tests {
     use crate::testing::{Rules, cells, headings};
 
     fn rules() -> Rules {
-        Rules::new(descriptor(), json!({"metadata": {"name": "fast"}, "provisioner": "x.io/disk", "parameters": {"a": "b"}}))
+        Rules::new(
+            descriptor(),
+            json!({"metadata": {"name": "fast"}, "provisioner": "x.io/disk", "parameters": {"a": "b"}}),
+        )
     }
 
     #[test]

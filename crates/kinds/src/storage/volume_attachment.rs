@@ -56,7 +56,10 @@ fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
             errors.push(FieldError::forbidden("spec.source", why));
         }
         (false, false) => {
-            errors.push(FieldError::required("spec.source", "must specify exactly one of inlineVolumeSpec and persistentVolumeName"));
+            errors.push(FieldError::required(
+                "spec.source",
+                "must specify exactly one of inlineVolumeSpec and persistentVolumeName",
+            ));
         }
         (true, false) => {
             let (field, name) = ("spec.source.persistentVolumeName", &source["persistentVolumeName"]);

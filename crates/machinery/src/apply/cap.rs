@@ -3,7 +3,7 @@
 use super::managers::{Manager, ManagerId, Managers, Operation, order_in_time};
 
 /// So many entries of updates are kept; of more, the oldest of a version become one.
-const UPDATE_MANAGERS_LIMIT: usize = 10;
+pub(super) const UPDATE_MANAGERS_LIMIT: usize = 10;
 
 /// The manager of what has become one.
 const ANCIENT: &str = "ancient-changes";

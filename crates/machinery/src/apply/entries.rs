@@ -50,40 +50,66 @@ fn is_zero(value: &Value) -> bool {
 pub(super) fn read(entries: &[Value], keep: bool) -> Result<Managers<'_>, String> {
     let mut managers = Managers::default();
     for (place, entry) in entries.iter().enumerate() {
-        let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
-        let operation = match text("operation") {
-            "Apply" => Operation::Apply,
-            "Update" => Operation::Update,
-            _ => return Err("operation must be `Apply` or `Update`".to_owned()),
-        };
-        let api_version = text("apiVersion");
-        if api_version.is_empty() {
-            return Err("apiVersion must not be empty".to_owned());
-        }
-        match text("fieldsType") {
-            "FieldsV1" => {}
-            "" => return Err(format!("missing fieldsType in managed fields entry {place}")),
-            other => return Err(format!("invalid fieldsType {other:?} in managed fields entry {place}")),
-        }
-        let set = match entry.get("fieldsV1") {
-            None | Some(Value::Null) => FieldSet::new(),
-            Some(fields) => {
-                FieldSet::from_v1(fields).map_err(|e| format!("error decoding managed fields entry {place}: {e}"))?
-            }
-        };
-        let id = ManagerId::new(text("manager"), operation, api_version, text("subresource"));
-        let time = Some(text("time")).filter(|time| !time.is_empty()).map(normal_time).transpose()?;
         let kept = if keep { Kept::Whole(place) } else { Kept::Nothing };
-        managers.put(Manager { id, api_version: api_version.into(), time, set, kept });
+        let mut manager = read_head(entry, place, kept)?;
+        manager.set = read_fields(entry, place)?;
+        managers.put(manager);
     }
     Ok(managers)
 }
 
+/// Reads all of an entry but its fields.
+///
+/// # Errors
+/// When it is malformed.
+pub(super) fn read_head(entry: &Value, place: usize, kept: Kept) -> Result<Manager<'_>, String> {
+    let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
+    let operation = match text("operation") {
+        "Apply" => Operation::Apply,
+        "Update" => Operation::Update,
+        _ => return Err("operation must be `Apply` or `Update`".to_owned()),
+    };
+    let api_version = text("apiVersion");
+    if api_version.is_empty() {
+        return Err("apiVersion must not be empty".to_owned());
+    }
+    match text("fieldsType") {
+        "FieldsV1" => {}
+        "" => return Err(format!("missing fieldsType in managed fields entry {place}")),
+        other => return Err(format!("invalid fieldsType {other:?} in managed fields entry {place}")),
+    }
+    let id = ManagerId::new(text("manager"), operation, api_version, text("subresource"));
+    let time = Some(text("time")).filter(|time| !time.is_empty()).map(normal_time).transpose()?;
+    Ok(Manager { id, api_version: api_version.into(), time, set: FieldSet::new(), kept })
+}
+
+/// Reads the fields of an entry.
+///
+/// # Errors
+/// When they are malformed.
+pub(super) fn read_fields(entry: &Value, place: usize) -> Result<FieldSet<'_>, String> {
+    match entry.get("fieldsV1") {
+        None | Some(Value::Null) => Ok(FieldSet::new()),
+        Some(fields) => {
+            FieldSet::from_v1(fields).map_err(|error| format!("error decoding managed fields entry {place}: {error}"))
+        }
+    }
+}
+
 /// A time as it is kept: UTC, whole seconds.
 fn normal_time(text: &str) -> Result<Cow<'_, str>, String> {
+    if is_normal(text) {
+        return Ok(text.into());
+    }
     let time: jiff::Timestamp = text.parse().map_err(|error| format!("no time: {text:?}: {error}"))?;
-    let normal = time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    Ok(if normal == text { text.into() } else { normal.into() })
+    Ok(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into())
+}
+
+/// Whether a text has the form `2026-01-02T03:04:05Z`.
+fn is_normal(text: &str) -> bool {
+    let form = b"dddd-dd-ddTdd:dd:ddZ";
+    let fits = |(byte, form): (&u8, &u8)| if *form == b'd' { byte.is_ascii_digit() } else { byte == form };
+    text.len() == form.len() && text.as_bytes().iter().zip(form).all(fits)
 }
 
 /// An entry that is to be written.

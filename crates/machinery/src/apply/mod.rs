@@ -27,6 +27,7 @@ mod kubectl;
 mod managers;
 mod names;
 mod prune;
+mod quick;
 pub mod scale;
 mod server_side;
 mod settle;

@@ -87,3 +87,25 @@ fn is_unprinted(c: char) -> bool {
     matches!(c as u32, 0xad | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xfeff | 0xe000..=0xf8ff | 0xfff0..=0xfffb
         | 0xf0000..=0x0010_ffff)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn managers_have_names_of_printable_characters() {
+        assert_eq!(manager_of("kubectl/v1.36 (linux)"), "kubectl");
+        assert_eq!(manager_of("a\u{7}b\u{a0}c/1"), "abc");
+        assert_eq!(manager_of(&"ä".repeat(100)).len(), 128);
+        assert_eq!(validate_manager("kubectl edit-é", "fieldManager"), []);
+        let errors = validate_manager("a\nb", "fieldManager");
+        assert_eq!(errors[0].message, r#"Invalid value: "a\nb": invalid character U+000A (at position 1)"#);
+        assert_eq!(validate_manager(&"x".repeat(129), "fieldManager").len(), 1);
+        assert_eq!(validate_patch_options(true, None, "")[0].message, "Required value: is required for apply patch");
+        assert_eq!(validate_patch_options(false, Some(true), "").len(), 1);
+        assert_eq!(validate_patch_options(true, Some(false), "me"), []);
+        let bad = json!([{"operation": "Apply", "manager": "ok"}, {"operation": "X", "fieldsType": "FieldsV2"}]);
+        assert_eq!(validate_managed_fields(&bad).len(), 2);
+    }
+}

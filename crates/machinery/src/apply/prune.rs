@@ -11,7 +11,7 @@ use crate::{
     typed::{extract::field_set, named::with_named_fields, remove::remove},
 };
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// `merged` without what the applier owned by `last`, does not own now, and nobody else owns.
 ///
@@ -33,19 +33,28 @@ pub(super) fn prune(
     }
     let start =
         Versioned { object: merged, shape: resource.shape.clone(), api_version: resource.api_version.to_owned() };
+    let pruned = pruned_in(&start, managers, last, resource)?;
+    Ok(pruned.unwrap_or(start).object)
+}
+
+/// None when a version that is needed is there no more; then nothing goes.
+fn pruned_in(
+    start: &Versioned,
+    managers: &Managers<'_>,
+    last: &Manager<'_>,
+    resource: &Resource<'_>,
+) -> Result<Option<Versioned>, String> {
     let Some(all) = start.to(&last.api_version, resource, "merged object to last applied version")? else {
-        return Ok(start.object);
+        return Ok(None);
     };
     let owned = with_named_fields(&last.set, Some(all.shape.view()));
-    let pruned = all.without(&owned);
-    let pruned = add_owned(&all, pruned, managers, resource)?;
+    let pruned = add_owned(&all, all.without(&owned), managers, resource)?;
     let Some(pruned) = pruned.to(&last.api_version, resource, "pruned object to last applied version")? else {
-        return Ok(start.object);
+        return Ok(None);
     };
-    let gone = all.named_set()?.difference(&pruned.named_set()?).intersection(&owned).into_owned();
+    let gone = all.named_set()?.difference(&pruned.named_set()?).intersection(&owned);
     let left = all.without(&gone);
-    let back = left.to(resource.api_version, resource, "pruned object")?;
-    Ok(back.map_or(left.object, |back| back.object))
+    Ok(left.to(resource.api_version, resource, "pruned object")?.map(Cow::into_owned))
 }
 
 /// `pruned` with what of `all` any manager owns, version by version, that of the objects first.
@@ -61,15 +70,17 @@ fn add_owned(
         let set = owned.entry((version != all.api_version, version)).or_default();
         *set = std::mem::take(set).union(manager.set.clone());
     }
-    let mut current = all.clone();
-    let mut pruned = pruned;
+    let (mut current, mut pruned) = (Cow::Borrowed(all), pruned);
     for ((_, version), owned) in owned {
         let Some(converted) = current.to(version, resource, "merged object")? else { continue };
         let Some(without) = pruned.to(version, resource, "pruned object")? else { continue };
         let owned = with_named_fields(&owned, Some(converted.shape.view()));
-        let gone = converted.named_set()?.difference(&without.named_set()?.union(owned)).into_owned();
-        pruned = converted.without(&gone);
-        current = converted;
+        let gone = converted.named_set()?.difference(&without.named_set()?.union(owned));
+        let next = converted.without(&gone);
+        if version != current.api_version {
+            current = Cow::Owned(converted.into_owned());
+        }
+        pruned = next;
     }
     Ok(pruned)
 }
@@ -84,19 +95,19 @@ struct Versioned {
 
 impl Versioned {
     /// None when there is no such version.
-    fn to(&self, api_version: &str, resource: &Resource<'_>, what: &str) -> Result<Option<Self>, String> {
+    fn to(&self, api_version: &str, resource: &Resource<'_>, what: &str) -> Result<Option<Cow<'_, Self>>, String> {
         if self.api_version == api_version {
-            return Ok(Some(self.clone()));
+            return Ok(Some(Cow::Borrowed(self)));
         }
         match resource.versions.convert(self.object.clone(), &self.api_version, api_version) {
-            Ok((object, shape)) => Ok(Some(Self { object, shape, api_version: api_version.to_owned() })),
+            Ok((object, shape)) => Ok(Some(Cow::Owned(Self { object, shape, api_version: api_version.to_owned() }))),
             Err(ConvertError::NoSuchVersion(_)) => Ok(None),
             Err(ConvertError::Failed(why)) => Err(format!("failed to convert {what}: {why}")),
         }
     }
 
     fn without(&self, gone: &FieldSet<'_>) -> Self {
-        let object = remove(self.object.clone(), gone, self.shape.view());
+        let object = remove(&self.object, gone, self.shape.view());
         Self { object, shape: self.shape.clone(), api_version: self.api_version.clone() }
     }
 

@@ -84,3 +84,38 @@ pub fn to_object(
     }
     Ok(entries::write(entries::plan(managers), Cow::Borrowed(of_object)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const VERSION: &str = "apps/v1";
+    const T: &str = "2026-01-01T00:00:00Z";
+
+    #[test]
+    fn who_scales_owns_the_replicas() {
+        let path: &[&str] = &["spec", "replicas"];
+        let mappings = [(VERSION, Some(path))];
+        let entries = json!([{
+            "manager": "me", "operation": "Apply", "apiVersion": VERSION, "time": T, "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:spec": {"f:replicas": {}, "f:text": {}}},
+        }]);
+        let entries = entries.as_array().unwrap();
+        let scale = to_scale(entries, &mappings).unwrap();
+        assert_eq!(scale[0]["apiVersion"], "autoscaling/v1");
+        let same = to_object(entries, &scale, VERSION, &mappings).unwrap();
+        assert_eq!(same, *entries);
+        let taken = json!([{
+            "manager": "scaler", "operation": "Update", "apiVersion": "autoscaling/v1", "subresource": "scale", "time": T,
+            "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}}},
+        }]);
+        let after = to_object(entries, taken.as_array().unwrap(), VERSION, &mappings).unwrap();
+        assert_eq!(after[0]["fieldsV1"], json!({"f:spec": {"f:text": {}}}));
+        let expected = json!({
+            "manager": "scaler", "operation": "Update", "apiVersion": VERSION, "subresource": "scale",
+            "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}}},
+        });
+        assert_eq!(after[1], expected);
+    }
+}

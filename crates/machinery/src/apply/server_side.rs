@@ -127,8 +127,11 @@ fn attempt<'a>(
         }
         None => merged,
     };
-    settle(&mut managers, live, &object, resource, Some(&id), force)?;
     let is_changed = !is_same_object(live, &object);
+    // An object that stays the same takes nothing from anybody, but versions may be gone.
+    if is_changed || managers.iter().any(|manager| manager.api_version != resource.api_version) {
+        settle(&mut managers, live, &object, resource, Some(&id), force)?;
+    }
     if let Some(mut own) = managers.take(&id) {
         own.set = own.set.difference(stripped());
         if is_changed {

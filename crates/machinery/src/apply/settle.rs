@@ -34,9 +34,7 @@ pub(super) fn settle<'o>(
     writer: Option<&ManagerId<'_>>,
     force: bool,
 ) -> Result<Comparison<'o>, Failure> {
-    let describe = |problems: Problems| Failure::Other(format!("failed to compare objects: {problems}"));
-    let own = compare(old, new, resource.shape.view()).map_err(describe)?;
-    let own = own.filtered(|set| resource.ignored.filter(set));
+    let own = change(old, new, resource)?;
     let mut others = OtherVersions { old, new, resource, known: Vec::new() };
     let mut conflicts = Conflicts::default();
     let mut gone = Vec::new();
@@ -86,6 +84,16 @@ pub(super) fn settle<'o>(
     }
     managers.retain(|manager| !manager.set.is_empty() && !gone.contains(&manager.id));
     Ok(own)
+}
+
+/// What differs between `old` and `new`, as far as it counts.
+///
+/// # Errors
+/// When they cannot be compared.
+pub(super) fn change<'o>(old: &'o Value, new: &'o Value, resource: &Resource<'o>) -> Result<Comparison<'o>, Failure> {
+    let describe = |problems: Problems| Failure::Other(format!("failed to compare objects: {problems}"));
+    let own = compare(old, new, resource.shape.view()).map_err(describe)?;
+    Ok(own.filtered(|set| resource.ignored.filter(set)))
 }
 
 /// Brings all sets up to date with the types as they are now.

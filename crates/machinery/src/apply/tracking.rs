@@ -5,9 +5,11 @@ use super::{
     cap::cap,
     entries,
     managers::{Kept, Manager, ManagerId, Managers, Operation},
+    quick,
     settle::{Failure, reconcile_all, settle},
     stripped,
 };
+use crate::typed::compare::Comparison;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
@@ -54,15 +56,30 @@ pub fn track(update: &Update<'_>, object: &mut Value) -> Option<String> {
 }
 
 /// The entries for `object` when those of before are `source`; `keep` when these are known to be well written.
-fn by_entries(update: &Update<'_>, object: &Value, source: Cow<'_, [Value]>, keep: bool) -> Result<Vec<Value>, String> {
-    // Entries that cannot be read are forgotten, as upstream does.
-    let mut managers = entries::read(&source, keep).unwrap_or_default();
+pub(super) fn by_entries(
+    update: &Update<'_>,
+    object: &Value,
+    source: Cow<'_, [Value]>,
+    keep: bool,
+) -> Result<Vec<Value>, String> {
     let is_create = update.live.is_none_or(|live| live["metadata"]["uid"].as_str().unwrap_or_default().is_empty());
-    if managers.is_empty() && !is_create {
+    if source.is_empty() && !is_create {
         return Ok(Vec::new());
     }
     let nothing = empty_object(&update.resource);
     let live = update.live.unwrap_or(&nothing);
+    if keep {
+        match quick::plan(update, live, object, &source) {
+            Some(quick::Quick::Unchanged) => return Ok(source.into_owned()),
+            Some(quick::Quick::Changed(plan)) => return Ok(entries::write(plan, source)),
+            None => {}
+        }
+    }
+    // Entries that cannot be read are forgotten, as upstream does.
+    let mut managers = entries::read(&source, keep).unwrap_or_default();
+    if managers.is_empty() && !is_create {
+        return Ok(Vec::new());
+    }
     write_down(&mut managers, live, object, &update.resource, &update.writer).map_err(|failure| match failure {
         Failure::Other(error) => error,
         Failure::Conflicts(_) => "conflicts in spite of force".to_owned(),
@@ -86,23 +103,34 @@ pub(super) fn write_down<'a>(
 ) -> Result<(), Failure> {
     reconcile_all(managers, live, resource)?;
     let change = settle(managers, live, object, resource, None, true)?;
-    let set = change.modified.union(change.added).difference(stripped());
-    if !set.is_empty() {
-        let id = id_of(writer, Operation::Update, resource.api_version);
-        let set = match managers.take(&id) {
-            Some(previous) => previous.set.union(set.into_owned()),
-            None => set.into_owned(),
-        };
-        managers.put(Manager {
-            api_version: id.api_version.clone(),
-            id,
-            time: Some(writer.now.into()),
-            set,
-            kept: Kept::Nothing,
-        });
-    }
+    give(managers, change, resource, writer);
     cap(managers);
     Ok(())
+}
+
+/// Makes what was added and modified the writer's.
+pub(super) fn give<'a>(
+    managers: &mut Managers<'a>,
+    change: Comparison<'_>,
+    resource: &Resource<'_>,
+    writer: &Writer<'a>,
+) {
+    let set = change.modified.union(change.added).difference(stripped());
+    if set.is_empty() {
+        return;
+    }
+    let id = id_of(writer, Operation::Update, resource.api_version);
+    let set = match managers.take(&id) {
+        Some(previous) => previous.set.union(set.into_owned()),
+        None => set.into_owned(),
+    };
+    managers.put(Manager {
+        api_version: id.api_version.clone(),
+        id,
+        time: Some(writer.now.into()),
+        set,
+        kept: Kept::Nothing,
+    });
 }
 
 /// The entry that a writer's write belongs to.

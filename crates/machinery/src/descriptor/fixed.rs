@@ -177,7 +177,7 @@ impl From<FixedResource> for ResourceDescriptor {
             create_on_update: fixed.create_on_update,
             columns: all.into_iter().map(TableColumn::from).collect(),
             selectable_fields: fixed.selectable_fields.iter().copied().map(FieldReader::from).collect(),
-            merge_keys: Some(fixed.merge_keys),
+            strategic_patches: true,
             shape: crate::shape::Shape::deduced(),
             rules: Arc::new(fixed),
             group,

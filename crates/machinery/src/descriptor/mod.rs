@@ -68,10 +68,9 @@ pub struct ResourceDescriptor {
     pub columns: Vec<TableColumn>,
     /// Fields that a field selector may name beyond `metadata.name` and `metadata.namespace`.
     pub selectable_fields: Vec<FieldReader>,
-    /// Which lists are merged by which key in a strategic merge patch; none where that kind of patch is not served, as
-    /// for custom resources.
-    pub merge_keys: Option<&'static [MergeKey]>,
-    /// How objects merge in a server-side apply.
+    /// Whether strategic merge patches are taken; not for custom resources.
+    pub strategic_patches: bool,
+    /// How objects merge in a server-side apply and in a strategic merge patch.
     pub shape: Shape,
     /// What is particular to the kind.
     pub rules: Arc<dyn Rules>,

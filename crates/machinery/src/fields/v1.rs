@@ -50,6 +50,21 @@ impl<'a> FieldSet<'a> {
         map
     }
 
+    /// Whether a field of this set, or something below it, may be in the set that `encoded` is. It asks the text of keys, so
+    /// that `encoded` need not be read; it must have been written by [`FieldSet::to_v1`].
+    pub(crate) fn touches(&self, encoded: &Value) -> bool {
+        self.touches_with(encoded, &mut String::new())
+    }
+
+    fn touches_with(&self, encoded: &Value, key: &mut String) -> bool {
+        let Value::Object(map) = encoded else { return false };
+        self.nodes.iter().any(|node| {
+            key.clear();
+            write_key(&node.element, key);
+            map.get(key.as_str()).is_some_and(|below| node.member || node.below.touches_with(below, key))
+        })
+    }
+
     /// Writes `FieldsV1` as text, keys in upstream's order, byte for byte what upstream writes.
     #[must_use]
     pub fn to_v1_text(&self) -> String {
@@ -123,26 +138,36 @@ fn read_key(key: &str) -> Result<Option<PathElement<'_>>, FieldsError> {
 }
 
 fn key_text(element: &PathElement<'_>) -> String {
+    let mut text = String::new();
+    write_key(element, &mut text);
+    text
+}
+
+fn write_key(element: &PathElement<'_>, text: &mut String) {
     match element {
-        PathElement::Field(name) => format!("f:{name}"),
-        PathElement::Value(value) => {
-            let mut text = "v:".to_owned();
-            json_text(value, &mut text);
-            text
+        PathElement::Field(name) => {
+            text.push_str("f:");
+            text.push_str(name);
         }
-        PathElement::Index(index) => format!("i:{index}"),
+        PathElement::Value(value) => {
+            text.push_str("v:");
+            json_text(value, text);
+        }
+        PathElement::Index(index) => {
+            text.push_str("i:");
+            text.push_str(&index.to_string());
+        }
         PathElement::Key(keys) => {
-            let mut text = "k:{".to_owned();
+            text.push_str("k:{");
             for (index, (name, value)) in keys.iter().enumerate() {
                 if index > 0 {
                     text.push(',');
                 }
                 text.push_str(&Value::String(name.clone().into_owned()).to_string());
                 text.push(':');
-                json_text(value, &mut text);
+                json_text(value, text);
             }
             text.push('}');
-            text
         }
     }
 }

@@ -8,9 +8,10 @@ mod format;
 mod validate;
 
 pub use format::{
-    dns_1035_label_problems, dns_label_problems, dns_subdomain_problems, label_value_problems, path_segment_problems, qualified_name_problems,
+    dns_1035_label_problems, dns_label_problems, dns_subdomain_problems, label_value_problems, path_segment_problems,
+    qualified_name_problems,
 };
-pub use validate::{NameRule, validate, validate_annotations, validate_labels};
+pub use validate::{NameRule, validate, validate_annotations, validate_extension, validate_labels};
 
 use serde_json::{Map, Value};
 

@@ -1,8 +1,8 @@
 //! The rules of `metadata` (`k8s.io/apimachinery/pkg/api/validation/objectmeta.go`).
 
 use super::{
-    dns_1035_label_problems, dns_label_problems, dns_subdomain_problems, finalizers, is_deleting, label_value_problems, path_segment_problems,
-    qualified_name_problems,
+    dns_1035_label_problems, dns_label_problems, dns_subdomain_problems, finalizers, is_deleting, label_value_problems,
+    path_segment_problems, qualified_name_problems,
 };
 use crate::status::FieldError;
 use serde_json::Value;
@@ -34,9 +34,24 @@ impl NameRule {
     }
 }
 
-/// Checks `metadata` of a new object, or of a changed one when the old one is given.
+/// Checks `metadata` of a new object, or of a changed one when the old one is given, of a kind of Kubernetes itself: its
+/// finalizers are qualified by a domain, or standard ones.
 #[must_use]
 pub fn validate(object: &Value, old: Option<&Value>, namespaced: bool, rule: NameRule) -> Vec<FieldError> {
+    let mut errors = validate_extension(object, old, namespaced, rule);
+    for (index, finalizer) in finalizers(object).into_iter().enumerate() {
+        let is_qualified = finalizer.contains('/') || STANDARD_FINALIZERS.contains(&finalizer);
+        if !is_qualified && qualified_name_problems(finalizer).is_empty() {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(FieldError::invalid(format!("metadata.finalizers[{index}]"), &finalizer.into(), why));
+        }
+    }
+    errors
+}
+
+/// [`validate`] for definitions of custom resources and their objects, whose finalizers may have any name.
+#[must_use]
+pub fn validate_extension(object: &Value, old: Option<&Value>, namespaced: bool, rule: NameRule) -> Vec<FieldError> {
     let metadata = &object["metadata"];
     let mut errors = Vec::new();
     name(metadata, rule, &mut errors);
@@ -47,12 +62,7 @@ pub fn validate(object: &Value, old: Option<&Value>, namespaced: bool, rule: Nam
     for (index, finalizer) in finalizers(object).into_iter().enumerate() {
         let field = format!("metadata.finalizers[{index}]");
         let problems = qualified_name_problems(finalizer);
-        if problems.is_empty() && !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer) {
-            let why = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(FieldError::invalid(field, &finalizer.into(), why));
-        } else {
-            errors.extend(problems.iter().map(|p| FieldError::invalid(field.as_str(), &finalizer.into(), p)));
-        }
+        errors.extend(problems.iter().map(|p| FieldError::invalid(field.as_str(), &finalizer.into(), p)));
     }
     if let Some(old) = old {
         change(object, old, &mut errors);

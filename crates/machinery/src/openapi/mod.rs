@@ -1,4 +1,4 @@
-//! OpenAPI v3 documents, one for each group and version, and their index.
+//! OpenAPI v3 documents, one for each group and version, and their index; and the one v2 document.
 //!
 //! `kubectl` reads them to learn that a kind exists, that the server checks fields (`fieldValidation`) and knows
 //! `dryRun`, and for `kubectl explain`. Patches are listed without strategic merge on purpose: the schemas carry no merge
@@ -6,6 +6,9 @@
 
 mod paths;
 mod schemas;
+mod v2;
+
+pub use v2::v2_document;
 
 use crate::descriptor::ResourceDescriptor;
 use serde_json::{Map, Value, json};

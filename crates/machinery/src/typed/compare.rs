@@ -204,17 +204,44 @@ fn lists<'a>(
     };
     let (left, right) = (index(old)?, index(new)?);
     let mut found = Comparison::default();
-    // Of elements that stand more than once the first counts.
-    for (place, _) in right.distinct() {
-        let element = &right.elements[place];
-        let other = left.find(element).map(|(place, _)| &old[place]);
-        let (own, below) = walk(other, Some(&new[place]), view, depth + 1)?;
-        found.push(element, own, below);
+    for group in right.groups() {
+        let element = &right.elements[group[0]];
+        let before = left.places(element);
+        match (before, group) {
+            ([] | [_], [place]) => {
+                let other = before.first().map(|place| &old[*place]);
+                let (own, below) = walk(other, Some(&new[*place]), view, depth + 1)?;
+                found.push(element, own, below);
+            }
+            // Elements that stand more than once are told apart by nothing, so that together they are one value.
+            ([_, _, ..], [_, _, ..]) => {
+                let values = |list: &'a [Value], places: &[usize]| places.iter().map(|place| &list[*place]).collect();
+                let (before, after): (Vec<_>, Vec<_>) = (values(old, before), values(new, group));
+                let is_same = before.len() == after.len() && before.iter().zip(&after).all(|(l, r)| is_equal(l, r));
+                let own = if is_same { Own::Same } else { Own::Modified };
+                found.push(element, own, Comparison::default());
+            }
+            ([_, _, ..], group) => {
+                let (own, below) = walk(None, Some(&new[group[0]]), view, depth + 1)?;
+                found.push(element, own, below);
+                found.push(element, Own::Removed, Comparison::default());
+            }
+            (before, _) => {
+                if let Some(place) = before.first() {
+                    let (own, below) = walk(Some(&old[*place]), None, view, depth + 1)?;
+                    found.push(element, own, below);
+                }
+                found.push(element, Own::Added, Comparison::default());
+            }
+        }
     }
-    for (place, _) in left.distinct() {
+    for (place, repeated) in left.distinct() {
         let element = &left.elements[place];
         if right.find(element).is_none() {
-            let (own, below) = walk(Some(&old[place]), None, view, depth + 1)?;
+            let (own, below) = match repeated {
+                true => (Own::Removed, Comparison::default()),
+                false => walk(Some(&old[place]), None, view, depth + 1)?,
+            };
             found.push(element, own, below);
         }
     }

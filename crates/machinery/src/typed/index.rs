@@ -70,16 +70,27 @@ impl<'a> Index<'a> {
         Ok(Self { elements, items, order })
     }
 
+    /// Where `element` stands.
+    pub(super) fn places(&self, element: &PathElement<'_>) -> &[usize] {
+        let start = self.order.partition_point(|place| self.elements[*place].compare(element).is_lt());
+        let length = self.order[start..].partition_point(|place| self.elements[*place].compare(element).is_eq());
+        &self.order[start..start + length]
+    }
+
     /// Where `element` stands first, and whether it stands more than once.
     pub(super) fn find(&self, element: &PathElement<'_>) -> Option<(usize, bool)> {
-        let start = self.order.partition_point(|place| self.elements[*place].compare(element).is_lt());
-        let is_at = |at: usize| self.order.get(at).is_some_and(|place| self.elements[*place].compare(element).is_eq());
-        is_at(start).then(|| (self.order[start], is_at(start + 1)))
+        let places = self.places(element);
+        places.first().map(|place| (*place, places.len() > 1))
+    }
+
+    /// The places of each element, in the elements' order.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &[usize]> {
+        let same = |left: usize, right: usize| self.elements[left].compare(&self.elements[right]).is_eq();
+        self.order.chunk_by(move |left, right| same(*left, *right))
     }
 
     /// Each element once, in the elements' order: where it stands first, and whether it stands more than once.
     pub(super) fn distinct(&self) -> impl Iterator<Item = (usize, bool)> {
-        let same = |left: usize, right: usize| self.elements[left].compare(&self.elements[right]).is_eq();
-        self.order.chunk_by(move |left, right| same(*left, *right)).map(|group| (group[0], group.len() > 1))
+        self.groups().map(|group| (group[0], group.len() > 1))
     }
 }

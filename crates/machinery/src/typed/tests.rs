@@ -156,10 +156,10 @@ fn fields_are_removed_with_all_that_is_below_them() {
         "f:number": {}, "f:labels": {"f:a": {}}, "f:set": {r#"v:"a""#: {}},
         "f:ports": {r#"k:{"port":1,"protocol":"TCP"}"#: {}, r#"k:{"port":2,"protocol":"TCP"}"#: {"f:x": {}}},
     }});
-    let left = remove(object.clone(), &FieldSet::from_v1(&gone).unwrap(), shape().view());
+    let left = remove(&object, &FieldSet::from_v1(&gone).unwrap(), shape().view());
     assert_eq!(left, spec(&json!({"labels": {"b": "y"}, "set": ["b"], "ports": [{"port": 2}]})));
     let all = FieldSet::of(&[&["spec"]]);
-    assert_eq!(remove(object, &all, shape().view()), json!({}));
+    assert_eq!(remove(&object, &all, shape().view()), json!({}));
 }
 
 #[test]

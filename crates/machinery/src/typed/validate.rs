@@ -6,7 +6,7 @@ use super::{
     index::element_of,
 };
 use crate::{
-    fields::{FieldSet, PathElement},
+    fields::PathElement,
     shape::{ListKind, Part, Scalar, View},
 };
 use serde_json::Value;
@@ -64,25 +64,29 @@ fn check_scalar(scalar: Scalar, value: &Value) -> Problems {
 
 fn check_items(items: &[Value], kind: &ListKind, view: View<'_>, depth: usize) -> Problems {
     let mut problems = Problems::default();
-    let mut seen = FieldSet::new();
-    for (place, item) in (0i64..).zip(items) {
+    let mut elements = Vec::with_capacity(items.len());
+    for (place, item) in items.iter().enumerate() {
         let element = match kind {
-            ListKind::Atomic => PathElement::Index(place),
-            kind => match element_of(kind, item) {
-                Ok(element) => element,
-                Err(error) => {
-                    problems.add(format!("element {place}: {error}"));
-                    return problems;
-                }
-            },
+            ListKind::Atomic => Ok(PathElement::Index(i64::try_from(place).unwrap_or(i64::MAX))),
+            kind => element_of(kind, item),
         };
-        if *kind != ListKind::Atomic {
-            if seen.has(&element) {
-                problems.add(format!("duplicate entries for key {element}"));
+        match element {
+            Ok(element) => elements.push(element),
+            Err(error) => {
+                problems.add(format!("element {place}: {error}"));
+                break;
             }
-            seen.push(element.clone(), true, FieldSet::new());
         }
-        problems.extend_below(&element, walk(item, view, depth + 1));
+    }
+    if *kind != ListKind::Atomic {
+        let mut sorted: Vec<&PathElement<'_>> = elements.iter().collect();
+        sorted.sort_by(|left, right| left.compare(right));
+        for pair in sorted.windows(2).filter(|pair| pair[0] == pair[1]) {
+            problems.add(format!("duplicate entries for key {}", pair[1]));
+        }
+    }
+    for (element, item) in elements.iter().zip(items) {
+        problems.extend_below(element, walk(item, view, depth + 1));
     }
     problems
 }

@@ -278,6 +278,15 @@ impl Checker<'_> {
 
     fn select(&mut self, expr: &mut Expr) -> Type {
         let at = expr.at;
+        // A variable's name may have a dot in it, as that of the requested resource's authorizer.
+        if let Some(name) = expr.qualified()
+            && let Some(variable) = self.environment.variable(&name)
+        {
+            let ty = variable.ty.clone();
+            self.uses.insert(name.clone());
+            expr.node = Node::Ident(name);
+            return ty;
+        }
         // A type's name with dots in it, unless a variable is called like its first part.
         if let Some(name) = expr.qualified()
             && let Some(ty) = named_type(&name)

@@ -156,7 +156,7 @@ impl Estimator<'_> {
             [one] => self.scopes.push((one.clone(), first)),
             [index, item] => {
                 let index_shape = if is_map { first } else { Shape::sized(1) };
-                self.scopes.extend([(index.clone(), index_shape), (item.clone(), element.clone())]);
+                self.scopes.extend([(index.clone(), index_shape), (item.clone(), element)]);
             }
             _ => {}
         }
@@ -191,7 +191,6 @@ fn own_cost(name: &str, cost: Cost, args: &[Shape]) -> u64 {
         (_, Cost::Sum) => tenth(size(0).saturating_add(size(1))).max(1),
         (_, Cost::Regex) => tenth(size(0).saturating_add(1)).saturating_mul(size(1).div_ceil(4)),
         (_, Cost::Substring) => tenth(size(0)).saturating_mul(tenth(size(1))),
-        (_, Cost::InList) => size(1),
         (_, Cost::Traversal) => {
             let element = args.first().map_or(1, |list| tenth(list.element().size)).max(1);
             size(0).saturating_mul(if element == u64::MAX.div_ceil(10) { 1 } else { element })

@@ -88,13 +88,14 @@ pub(super) fn evaluate<'a>(
     budget: &mut Budget,
 ) -> Result<Val<'a>, EvalError> {
     let limit = budget.remaining.min(budget.per_call);
-    let mut machine = Machine { activation, meter: Meter::new(limit), depth: 0 };
+    let mut machine =
+        Machine { activation, meter: Meter::new(limit), depth: 0, per_call: budget.per_call, total: budget.remaining };
     let result = machine.expr(expr, None);
-    let spent = limit - machine.meter.remaining;
-    budget.remaining = budget.remaining.saturating_sub(spent);
+    machine.total = machine.total.saturating_sub(limit - machine.meter.remaining);
+    budget.remaining = machine.total;
     match result {
         // Which of the two limits it was: what is left for everything, or what one evaluation may cost.
-        Err(EvalError::CostExceeded) if limit < budget.per_call => {
+        Err(EvalError::CostExceeded) if limit < budget.per_call || budget.remaining == 0 => {
             budget.exhaust();
             Err(EvalError::BudgetExhausted)
         }
@@ -106,6 +107,9 @@ struct Machine<'m, 'a> {
     activation: &'m Activation<'a>,
     meter: Meter,
     depth: usize,
+    per_call: u64,
+    /// What is left for everything, beside what this evaluation has spent so far.
+    total: u64,
 }
 
 /// A variable of a comprehension, and those around it.
@@ -184,7 +188,7 @@ impl<'a> Machine<'_, 'a> {
         if let Some(known) = activation.known.borrow().get(&index) {
             return Some(known.clone());
         }
-        let result = self.expr(activation.lazy[index].1.expr(), None);
+        let result = self.apart(activation.lazy[index].1.expr());
         if !result.as_ref().is_err_and(is_fatal) {
             let result = result
                 .clone()
@@ -193,6 +197,17 @@ impl<'a> Machine<'_, 'a> {
             return Some(result);
         }
         Some(result)
+    }
+
+    /// Evaluates a variable's expression, which may cost as much as any other: it has a limit of its own.
+    fn apart(&mut self, expr: &'a Expr) -> Ran<'a> {
+        let own = self.meter.remaining;
+        let limit = self.per_call.min(self.total.saturating_sub(self.per_call.saturating_sub(own)));
+        self.meter.remaining = limit;
+        let result = self.expr(expr, None);
+        self.total = self.total.saturating_sub(limit - self.meter.remaining);
+        self.meter.remaining = own.min(self.total);
+        result
     }
 
     fn select(&mut self, select: &'a Select, scope: Outer<'_, 'a>) -> Ran<'a> {

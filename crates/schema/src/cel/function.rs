@@ -70,8 +70,6 @@ pub(crate) enum Cost {
     Regex,
     /// The text times the text looked for.
     Substring,
-    /// As many steps as the second argument has elements.
-    InList,
     /// As many steps as there are values in the first argument.
     Traversal,
     /// Each element of the one with each of the other.
@@ -149,7 +147,6 @@ impl Meter {
             Cost::Sum => tenth(size(0).saturating_add(size(1))).max(1),
             Cost::Regex => tenth(size(0) + 1).saturating_mul(size(1).div_ceil(4)),
             Cost::Substring => tenth(size(0)).saturating_mul(tenth(size(1))),
-            Cost::InList => size(1),
             Cost::Traversal => traversal(args.first().unwrap_or(&Val::Null), self.remaining),
             Cost::Product => size(0).saturating_mul(size(1)),
         };

@@ -13,9 +13,10 @@ mod authorizer;
 mod format;
 mod semver;
 
-pub use authorizer::{Authorizer, AuthorizerVal, Check, Decision};
-pub use format::FormatVal;
-pub use semver::Semver;
+pub(super) use authorizer::AuthorizerVal;
+pub use authorizer::{Authorizer, Check, Decision};
+pub(super) use format::FormatVal;
+pub(super) use semver::Semver;
 
 const QUANTITY: T = T::Opaque("kubernetes.Quantity");
 const SEMVER: T = T::Opaque("kubernetes.Semver");

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 mod url;
 
-pub use url::Url;
+pub(super) use url::Url;
 
 const IP: T = T::Opaque("net.IP");
 const CIDR: T = T::Opaque("net.CIDR");

@@ -101,8 +101,7 @@ fn expression(
         return Ok(None);
     }
     let program = environment.compile(source).map_err(|error| format!("{failed}{error}"))?;
-    // What is only known when it runs is judged then.
-    if *program.ty() != *expected && *program.ty() != Type::Dyn {
+    if *program.ty() != *expected {
         return Err(mistyped.to_owned());
     }
     Ok(Some(program))

@@ -15,11 +15,13 @@ mod field_path;
 mod invariants;
 mod read;
 mod standard;
+mod status;
 
 pub use field_path::{FieldPathError, find_field};
 pub(crate) use invariants::is_int_or_string;
 pub use read::ReadError;
 pub(crate) use standard::is_meta_field;
+pub use status::check_for_status;
 
 use crate::pattern::Pattern;
 use orrery_machinery::status::FieldError;

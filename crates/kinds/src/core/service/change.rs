@@ -64,7 +64,8 @@ fn drop_what_the_type_has_not(before: &Value, spec: &mut Map<String, Value>) {
     };
     let had = has_node_ports(&before["type"], &before["allocateLoadBalancerNodePorts"]);
     let has = has_node_ports(&kind, field(spec, "allocateLoadBalancerNodePorts"));
-    if had && !has && text(&kind) != "LoadBalancer" && node_ports(&before["ports"]) == node_ports(field(spec, "ports")) {
+    if had && !has && text(&kind) != "LoadBalancer" && node_ports(&before["ports"]) == node_ports(field(spec, "ports"))
+    {
         for port in crate::fields::maps_in(spec, "ports") {
             port.remove("nodePort");
         }

@@ -68,12 +68,7 @@ pub(crate) fn template(template: &Value, at: &str, errors: &mut Vec<FieldError>)
 }
 
 /// Checks a template of pods that get volumes called `claims` besides those that it lists.
-pub(crate) fn template_with_claims(
-    template: &Value,
-    at: &str,
-    claims: &BTreeSet<&str>,
-    errors: &mut Vec<FieldError>,
-) {
+pub(crate) fn template_with_claims(template: &Value, at: &str, claims: &BTreeSet<&str>, errors: &mut Vec<FieldError>) {
     errors.extend(meta::validate_labels(&template["metadata"]["labels"], &format!("{at}.labels")));
     errors.extend(meta::validate_annotations(&template["metadata"]["annotations"], &format!("{at}.annotations")));
     spec(&template["spec"], &format!("{at}.spec"), claims, errors);
@@ -132,7 +127,11 @@ fn dns(spec: &Value, at: &str, errors: &mut Vec<FieldError>) {
 fn durations(spec: &Value, at: &str, errors: &mut Vec<FieldError>) {
     let grace = &spec["terminationGracePeriodSeconds"];
     if grace.as_i64().is_some_and(|seconds| seconds < 0) {
-        errors.push(FieldError::invalid(format!("{at}.terminationGracePeriodSeconds"), grace, "must be a non-negative integer"));
+        errors.push(FieldError::invalid(
+            format!("{at}.terminationGracePeriodSeconds"),
+            grace,
+            "must be a non-negative integer",
+        ));
     }
     let deadline = &spec["activeDeadlineSeconds"];
     if deadline.as_i64().is_some_and(|seconds| !(1..=i64::from(i32::MAX)).contains(&seconds)) {

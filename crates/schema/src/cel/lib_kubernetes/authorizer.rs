@@ -11,7 +11,7 @@ type Ran<'a> = Result<Val<'a>, EvalError>;
 
 /// Answers whether somebody may do something: the requester, or a service account. It is asked while an expression is
 /// evaluated, so the answer has to be at hand without waiting.
-pub trait Authorizer: std::fmt::Debug {
+pub trait Authorizer: std::fmt::Debug + Sync {
     /// Decides on `check`.
     fn decide(&self, check: &Check) -> Decision;
 }
@@ -73,6 +73,20 @@ enum Stage {
 impl PartialEq for AuthorizerVal<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.stage == other.stage && self.check == other.check && self.decision == other.decision
+    }
+}
+
+impl<'a> Val<'a> {
+    /// `authorizer`: asks for the requester.
+    #[must_use]
+    pub fn authorizer(authorizer: &'a dyn Authorizer) -> Self {
+        Self::Opaque(Opaque::Authorizer(AuthorizerVal::new(authorizer)))
+    }
+
+    /// `authorizer.requestResource`: asks about the resource of the request, which `check` names.
+    #[must_use]
+    pub fn resource_check(authorizer: &'a dyn Authorizer, check: Check) -> Self {
+        Self::Opaque(Opaque::Authorizer(AuthorizerVal::of_resource(authorizer, check)))
     }
 }
 

@@ -1,0 +1,92 @@
+//! gzip for long answers, as the client's `Accept-Encoding` allows it. Fast rather than small, and only from the length on from
+//! which it pays (`k8s.io/apiserver/pkg/endpoints/handlers/responsewriters`).
+
+use super::body::{self, BoxError, ResponseBody};
+use ::http::{HeaderMap, HeaderValue, Response, header};
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use http_body::Body;
+use http_body_util::{BodyDataStream, BodyExt};
+use std::io::Write;
+
+/// Shorter answers go out as they are.
+const LEAST_BYTES: u64 = 128 * 1024;
+
+/// Whether the client takes gzip.
+pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let mut codings = values.flat_map(|value| value.split(','));
+    codings.any(|coding| {
+        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
+        let refused = parameters.split('=').nth(1).is_some_and(|weight| weight.trim().parse() == Ok(0.0_f32));
+        name.trim().eq_ignore_ascii_case("gzip") && !refused
+    })
+}
+
+/// Compresses an answer that is long, or whose length is not known yet.
+pub(super) fn gzip(response: Response<ResponseBody>) -> Response<ResponseBody> {
+    let short = response.body().size_hint().exact().is_some_and(|length| length < LEAST_BYTES);
+    if short || response.headers().contains_key(header::CONTENT_ENCODING) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    parts.headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    let state = Some((body.into_data_stream(), GzEncoder::new(Vec::new(), Compression::fast())));
+    let stream = futures::stream::unfold(state, |state| async move {
+        let (source, encoder) = state?;
+        match next(source, encoder).await {
+            Ok(Next::Bytes(bytes, source, encoder)) => Some((Ok(bytes), Some((source, encoder)))),
+            Ok(Next::Last(bytes)) => Some((Ok(bytes), None)),
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    Response::from_parts(parts, body::stream(stream))
+}
+
+enum Next {
+    Bytes(Bytes, BodyDataStream<ResponseBody>, GzEncoder<Vec<u8>>),
+    Last(Bytes),
+}
+
+/// Reads until there is something to send.
+async fn next(mut source: BodyDataStream<ResponseBody>, mut encoder: GzEncoder<Vec<u8>>) -> Result<Next, BoxError> {
+    use futures::StreamExt;
+    while let Some(chunk) = source.next().await {
+        encoder.write_all(&chunk?)?;
+        let ready = std::mem::take(encoder.get_mut());
+        if !ready.is_empty() {
+            return Ok(Next::Bytes(ready.into(), source, encoder));
+        }
+    }
+    Ok(Next::Last(encoder.finish()?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn gzip_is_sent_to_who_takes_it() {
+        for (header, expected) in [("gzip", true), ("br, GZIP;q=0.5", true), ("gzip;q=0", false), ("identity", false)] {
+            let headers = [(header::ACCEPT_ENCODING, header.parse().unwrap())].into_iter().collect();
+            assert_eq!(is_wanted(&headers), expected, "{header}");
+        }
+        assert!(!is_wanted(&HeaderMap::new()));
+    }
+
+    #[tokio::test]
+    async fn long_answers_are_compressed_and_short_ones_are_not() {
+        let text: String = (0..60_000).map(|n| n.to_string()).collect();
+        let long = gzip(Response::new(body::full(text.clone())));
+        assert_eq!(long.headers()["content-encoding"], "gzip");
+        let bytes = long.into_body().collect().await.unwrap().to_bytes();
+        assert!(bytes.len() < text.len() / 2);
+        let mut read = String::new();
+        flate2::read::GzDecoder::new(&*bytes).read_to_string(&mut read).unwrap();
+        assert_eq!(read, text);
+        assert!(gzip(Response::new(body::full("short"))).headers().is_empty());
+    }
+}
