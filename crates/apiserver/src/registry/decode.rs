@@ -171,7 +171,7 @@ pub(crate) fn check(context: &Context<'_>, value: &mut Value, duplicates: &[Stri
     }
     let duplicates = duplicates.iter().map(|path| format!("duplicate field {path:?}"));
     // In Kubernetes' order: custom resources are parsed whole before their schema looks at them.
-    let custom = resource.merge_keys.is_none();
+    let custom = !resource.strategic_patches;
     let found: Vec<String> =
         if custom { duplicates.chain(unknown).collect() } else { unknown.into_iter().chain(duplicates).collect() };
     if context.options.validation == FieldValidation::Strict && !found.is_empty() {
