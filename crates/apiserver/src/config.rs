@@ -2,6 +2,10 @@
 
 use crate::{admission::Plugin, auth::User};
 use bytes::Bytes;
+use orrery_auth::{
+    audit::AuditLog,
+    token::{TokenKeys, TokenSettings},
+};
 use orrery_identity::{Credentials, IdentityError};
 use orrery_machinery::{descriptor::ResourceDescriptor, status::ApiError};
 use orrery_store::{Store, StoreError};
@@ -28,6 +32,10 @@ pub struct Config {
     pub bootstrap: bool,
     /// Objects that are created when they are missing, as (group, resource, object); each as far as its kind is served.
     pub objects: Vec<(&'static str, &'static str, Value)>,
+    /// Tokens of service accounts; without it there are none.
+    pub tokens: Option<TokenConfig>,
+    /// What is written down about requests; without it nothing is.
+    pub audit: Option<AuditLog>,
     /// What `/version` answers.
     pub version: VersionInfo,
     /// Bounds on what clients may use.
@@ -47,10 +55,20 @@ impl Config {
             kubelet: None,
             bootstrap: false,
             objects: Vec::new(),
+            tokens: None,
+            audit: None,
             version: VersionInfo::default(),
             limits: Limits::default(),
         }
     }
+}
+
+/// How tokens of service accounts are issued and accepted.
+pub struct TokenConfig {
+    /// The keys.
+    pub keys: TokenKeys,
+    /// Issuer, audiences, lifetimes.
+    pub settings: TokenSettings,
 }
 
 /// Bounds on what clients may use.

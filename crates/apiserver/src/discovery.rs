@@ -74,12 +74,30 @@ pub(crate) fn answer(server: &ApiServer, parts: &Parts, path: &str) -> Result<Re
             let found = table.documents().openapi.iter().find(|document| document.path == path);
             found.map(|document| document.content.clone())
         }
+        [".well-known", "openid-configuration"] => {
+            return issuer(server, "application/json", |found| &found.configuration);
+        }
+        ["openid", "v1", "jwks"] => return issuer(server, "application/jwk-set+json", |found| &found.keys),
         [] => Some(json!({"paths": [
-            "/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version",
+            "/.well-known/openid-configuration", "/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2",
+            "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version",
         ]})),
         _ => None,
     };
     document.map(|document| respond::json(200, &document)).ok_or_else(ApiError::no_such_path)
+}
+
+/// A document by which others verify tokens of service accounts; they may keep it for an hour.
+fn issuer(
+    server: &ApiServer,
+    media: &'static str,
+    document: impl FnOnce(&orrery_auth::token::Discovery) -> &Vec<u8>,
+) -> Result<Response<ResponseBody>, ApiError> {
+    let found = server.token_discovery.as_ref().ok_or_else(ApiError::no_such_path)?;
+    let mut response = respond::typed(200, media, document(found).clone());
+    let cache = ::http::HeaderValue::from_static("public, max-age=3600");
+    response.headers_mut().insert(::http::header::CACHE_CONTROL, cache);
+    Ok(response)
 }
 
 /// Whether the client asks for aggregated discovery before plain JSON.

@@ -8,19 +8,19 @@
 //! What happens to a request:
 //!
 //! 1. `http::connection` accepts it over TLS; `http::dispatch` limits, logs and counts it.
-//! 2. `auth` says who calls (client certificate, or the typed user of [`InProcess`]) and whether they may: the group
-//!    `system:masters`, the node authorizer, then RBAC from the roles and bindings in the store (`rbac`).
+//! 2. The crate `auth` says who calls (client certificate, bearer token, or the typed user of [`InProcess`]), whom they act
+//!    as, and whether they may; what is done is written down (`http::audit`).
 //! 3. `registry` carries out the verb: decode, default, admit, validate, then one transaction of the store.
 //!    `subresource` has what is not a plain object: binding, finalize, and the streams that go on to a node's kubelet.
 //!
-//! Tasks: one for each connection, one that follows roles and bindings (`rbac::cache`), one for each relayed upgrade. A
-//! watch has no task: the response's body pulls from the store's bounded channel, and a reader that is too slow is told so
+//! Tasks: one for each connection, those of the crate `auth` that follow roles, pods and volumes, one that writes the rules
+//! that roles gather (`auth::roles`), one for each relayed upgrade. A watch has no task: the response's body pulls from the store's bounded channel, and a reader that is too slow is told so
 //! with 410.
 //!
 //! Bodies may be JSON, YAML or Kubernetes' protobuf (`protobuf`); answers are always JSON.
 //!
-//! What it is not: there is no server-side apply yet (415), no impersonation (400), no `Orphan` or `Foreground` deletion
-//! (accepted, treated as `Background`), no bearer tokens, no port forwarding (501). Each is refused or stated, never
+//! What it is not: there is no server-side apply yet (415), no `Orphan` or `Foreground` deletion
+//! (accepted, treated as `Background`), no port forwarding (501). Each is refused or stated, never
 //! pretended.
 //!
 //! Start reading at [`ApiServer`], then `http/dispatch.rs` and `registry/mod.rs`.
@@ -28,7 +28,6 @@
 
 mod admission;
 mod auth;
-
 mod config;
 mod custom;
 mod discovery;
@@ -37,7 +36,6 @@ mod http;
 mod metrics;
 mod object;
 mod protobuf;
-mod rbac;
 mod registry;
 mod server;
 mod subresource;
@@ -45,7 +43,8 @@ mod subresource;
 pub use admission::{AdmissionRequest, Operation, Plugin, Reader, Review};
 pub use auth::{AuthorizeError, User};
 pub use config::{
-    Config, ConfigError, ExtraHandler, ExtraRequest, ExtraRoute, KubeletAccess, Limits, ReviewHandler, VersionInfo,
+    Config, ConfigError, ExtraHandler, ExtraRequest, ExtraRoute, KubeletAccess, Limits, ReviewHandler, TokenConfig,
+    VersionInfo,
 };
 pub use http::{InProcess, ResponseBody};
 pub use server::{ApiServer, ServeError};

@@ -39,7 +39,8 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// With those of the audit log, when there is one.
+    pub(crate) fn new(audit: Option<&orrery_auth::audit::AuditLog>) -> Self {
         let mut registry = Registry::default();
         let requests = Family::default();
         let make: fn() -> Histogram = || Histogram::new(BUCKETS);
@@ -58,6 +59,9 @@ impl Metrics {
             Clone::clone(&in_flight),
         );
         registry.register("apiserver_registered_watchers", "Watches under way", Clone::clone(&watchers));
+        if let Some(audit) = audit {
+            audit.metrics().register(&mut registry);
+        }
         Self { registry, requests, durations, in_flight, watchers }
     }
 

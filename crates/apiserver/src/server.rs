@@ -2,14 +2,21 @@
 
 use crate::{
     admission,
-    auth::{Authorizer, NodeView, Reviews, User},
-    config::{Config, ConfigError, ExtraRoute, Limits, ReviewHandler, VersionInfo},
+    auth::{Authorizer, Reviews, User, roles},
+    config::{Config, ConfigError, ExtraRoute, Limits, ReviewHandler, TokenConfig, VersionInfo},
     custom::{self, Follower},
+    envelope,
     http::{self, InProcess},
     metrics::Metrics,
-    rbac::{self, RbacCache, bootstrap},
-    registry::Registry,
+    registry::{Registry, key},
     subresource::kubelet::Kubelets,
+};
+use orrery_auth::{
+    Authenticators, Layout, Objects, TokenAuthenticator,
+    audit::AuditLog,
+    node::NodeAuthorizer,
+    rbac::{self, RbacCache},
+    token::{Discovery, ServiceAccountTokens},
 };
 use orrery_machinery::{
     descriptor::{ResourceDescriptor, Storage},
@@ -36,6 +43,11 @@ pub enum ServeError {
 pub struct ApiServer {
     pub(crate) registry: Registry,
     pub(crate) authorizer: Arc<Authorizer>,
+    pub(crate) authenticators: Authenticators,
+    /// Tokens of service accounts, and the documents by which others verify them.
+    pub(crate) tokens: Option<Arc<ServiceAccountTokens>>,
+    pub(crate) token_discovery: Option<Discovery>,
+    pub(crate) audit: Option<AuditLog>,
     pub(crate) reviews: HashMap<(String, String), Arc<dyn ReviewHandler>>,
     pub(crate) extra: Vec<ExtraRoute>,
     pub(crate) kubelets: Option<Kubelets>,
@@ -78,25 +90,33 @@ impl ApiServer {
         let resources = config.resources.into_iter().map(with_shape).map(custom::with_schema_rules).collect();
         let registry = Registry::new(resources, Arc::clone(&config.store), admission::Chain::new(config.admission));
         if config.bootstrap {
-            create_missing(&registry, bootstrap_objects()).await?;
+            create_missing(&registry, lasting_namespaces()).await?;
+            roles::create_bootstrap(&registry).await?;
         }
         create_missing(&registry, config.objects).await?;
-        let cache = Arc::new(RbacCache::start(Arc::clone(&config.store), has_rbac).await?);
-        let authorizer = Arc::new(Authorizer::new(cache, NodeView::new(config.store)));
-        let own: Arc<dyn ReviewHandler> = Arc::new(Reviews::new(Arc::clone(&authorizer)));
+        let Guards { authorizer, authenticators, tokens } = guards(config.store, config.tokens, has_rbac).await?;
+        if config.bootstrap && has_rbac {
+            roles::settle(&registry, &authorizer).await;
+        }
+        let own: Arc<dyn ReviewHandler> = Arc::new(Reviews::new(Arc::clone(&authorizer), authenticators.clone()));
         for key in own_reviews {
             reviews.entry(key).or_insert_with(|| Arc::clone(&own));
         }
         let kubelets = config.kubelet.map(|access| Kubelets::new(&access)).transpose().map_err(ConfigError::Kubelet)?;
+        let changes = authorizer.rbac().changes();
         let server = Arc::new(Self {
             custom: OnceLock::new(),
             registry,
             authorizer,
+            authenticators,
+            token_discovery: tokens.as_ref().and_then(|tokens| Discovery::new(tokens.keys(), tokens.settings())),
+            tokens,
+            metrics: Metrics::new(config.audit.as_ref()),
+            audit: config.audit,
             reviews,
             extra: config.extra,
             kubelets,
             version: config.version,
-            metrics: Metrics::new(),
             reads: Semaphore::new(config.limits.reads_in_flight),
             writes: Semaphore::new(config.limits.writes_in_flight),
             limits: config.limits,
@@ -104,6 +124,9 @@ impl ApiServer {
         });
         let follower = Follower::start(&server).await.map_err(ConfigError::Custom)?;
         drop(server.custom.set(follower));
+        if has_rbac {
+            tokio::spawn(roles::run(Arc::downgrade(&server), changes));
+        }
         Ok(server)
     }
 
@@ -147,13 +170,36 @@ fn with_shape(mut resource: ResourceDescriptor) -> ResourceDescriptor {
     resource
 }
 
-/// The namespaces, roles and bindings that every cluster has.
-fn bootstrap_objects() -> Vec<(&'static str, &'static str, Value)> {
-    let namespaces = admission::LASTING_NAMESPACES
-        .iter()
-        .map(|name| ("", "namespaces", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})));
-    let rbac = bootstrap::objects().into_iter().map(|(plural, object)| (rbac::GROUP, plural, object));
-    namespaces.chain(rbac).collect()
+/// Who knows who calls, and who says what they may do.
+struct Guards {
+    authorizer: Arc<Authorizer>,
+    authenticators: Authenticators,
+    tokens: Option<Arc<ServiceAccountTokens>>,
+}
+
+async fn guards(
+    store: Arc<dyn orrery_store::Store>,
+    tokens: Option<TokenConfig>,
+    has_rbac: bool,
+) -> Result<Guards, orrery_store::StoreError> {
+    let objects = Objects::new(store, Layout { prefix: key::prefix, decode: envelope::decode_stored });
+    let tokens = tokens.map(|tokens| {
+        let TokenConfig { keys, settings } = tokens;
+        Arc::new(ServiceAccountTokens::new(keys, settings, objects.clone()))
+    });
+    let all = tokens.iter().map(|tokens| Arc::clone(tokens) as Arc<dyn TokenAuthenticator>);
+    let authenticators = Authenticators::new(all.collect());
+    let rbac = if has_rbac { RbacCache::start(objects.clone()).await? } else { RbacCache::empty() };
+    let nodes = NodeAuthorizer::start(objects, has_rbac).await?;
+    Ok(Guards { authorizer: Arc::new(Authorizer::new(rbac, nodes)), authenticators, tokens })
+}
+
+/// The namespaces that every cluster has.
+fn lasting_namespaces() -> Vec<(&'static str, &'static str, Value)> {
+    let namespaces = admission::LASTING_NAMESPACES.iter();
+    namespaces
+        .map(|name| ("", "namespaces", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})))
+        .collect()
 }
 
 /// Creates the objects that are missing and whose kinds are served.

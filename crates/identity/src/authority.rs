@@ -44,7 +44,7 @@ pub enum IdentityError {
     Tls(#[source] rustls::Error),
 }
 
-fn certificate_error(doing: &'static str) -> impl Fn(rcgen::Error) -> IdentityError {
+pub(crate) fn certificate_error(doing: &'static str) -> impl Fn(rcgen::Error) -> IdentityError {
     move |source| IdentityError::Certificate { doing, source }
 }
 
@@ -229,7 +229,7 @@ fn params(profile: &Profile) -> Result<CertificateParams, IdentityError> {
     Ok(params)
 }
 
-fn read(path: &Path) -> Result<String, IdentityError> {
+pub(crate) fn read(path: &Path) -> Result<String, IdentityError> {
     fs::read_to_string(path).map_err(|source| IdentityError::File {
         doing: "read",
         path: path.display().to_string(),
@@ -238,7 +238,7 @@ fn read(path: &Path) -> Result<String, IdentityError> {
 }
 
 /// Writes a file that only its owner may read, whole or not at all.
-fn write_private(path: &Path, text: &str) -> Result<(), IdentityError> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), IdentityError> {
     let temporary = path.with_extension("new");
     let write = || {
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;

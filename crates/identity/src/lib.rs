@@ -6,10 +6,13 @@
 //!
 //! * [`Authority`] issues and signs.
 //! * [`Profile`] says what a certificate is for.
+//! * [`SigningKeys`] are the keys of tokens, and rotate.
 //! * [`tls`] turns PEM texts into `rustls` settings, always with `ring` and never with the system's trust store.
 #![forbid(unsafe_code)]
 
 mod authority;
+mod signing;
 pub mod tls;
 
 pub use authority::{Authority, Credentials, IdentityError, Profile, Usage, new_signing_request, not_after};
+pub use signing::SigningKeys;

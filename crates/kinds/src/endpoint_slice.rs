@@ -187,7 +187,6 @@ mod tests {
         ] {
             rules.one_error(at, &value, field, text);
         }
-        rules.change("/addressType", &json!("FQDN"), Some(("endpoints[0].addresses[0]", "must")));
         let old = rules.with(&[("/endpoints", json!([]))]);
         let mut new = old.clone();
         new["addressType"] = "IPv6".into();

@@ -2,7 +2,7 @@
 
 use super::fields::{is_set, size, text};
 use orrery_api::k8s::api::{
-    authentication::v1::SelfSubjectReview,
+    authentication::v1::{SelfSubjectReview, TokenReview},
     authorization::v1::{
         LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview,
     },
@@ -13,7 +13,7 @@ use orrery_machinery::{
 };
 use serde_json::Value;
 
-pub(super) fn descriptors() -> [FixedResource; 5] {
+pub(super) fn descriptors() -> [FixedResource; 6] {
     [
         super::review::<SelfSubjectReview>("selfsubjectreview"),
         FixedResource {
@@ -36,15 +36,66 @@ pub(super) fn descriptors() -> [FixedResource; 5] {
             },
             ..super::review::<SelfSubjectRulesReview>("selfsubjectrulesreview")
         },
+        super::review::<TokenReview>("tokenreview"),
     ]
 }
 
 fn attributes(spec: &Value) -> Vec<FieldError> {
     if is_set(&spec["resourceAttributes"]) != is_set(&spec["nonResourceAttributes"]) {
-        return Vec::new();
+        let mut errors = Vec::new();
+        for field in ["fieldSelector", "labelSelector"] {
+            let path = format!("spec.resourceAttributes.{field}");
+            errors.extend(selector(&spec["resourceAttributes"][field], &path));
+        }
+        return errors;
     }
     let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
     vec![FieldError::invalid("spec.resourceAttributes", &spec["nonResourceAttributes"], why)]
+}
+
+/// A selector is a text or a list of requirements.
+fn selector(selector: &Value, path: &str) -> Vec<FieldError> {
+    if !is_set(selector) {
+        return Vec::new();
+    }
+    let raw = &selector["rawSelector"];
+    let count = size(&selector["requirements"]);
+    match (text(raw).is_empty(), count > 0) {
+        (false, true) => {
+            let why = "may not specified at the same time as requirements";
+            return vec![FieldError::invalid(format!("{path}.rawSelector"), raw, why)];
+        }
+        (true, false) => {
+            let why = "when the selector is specified, requirements or rawSelector is required";
+            return vec![FieldError::required(format!("{path}.requirements"), why)];
+        }
+        _ => {}
+    }
+    let requirements = selector["requirements"].as_array().into_iter().flatten().enumerate();
+    requirements.flat_map(|(index, term)| requirement(term, &format!("{path}.requirements[{index}]"))).collect()
+}
+
+fn requirement(term: &Value, path: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if text(&term["key"]).is_empty() {
+        errors.push(FieldError::required(format!("{path}.key"), "must be specified"));
+    }
+    match (text(&term["operator"]), size(&term["values"]) > 0) {
+        ("In" | "NotIn", false) => {
+            let why = "must be specified when `operator` is 'In' or 'NotIn'";
+            errors.push(FieldError::required(format!("{path}.values"), why));
+        }
+        ("Exists" | "DoesNotExist", true) => {
+            let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+            errors.push(FieldError::forbidden(format!("{path}.values"), why));
+        }
+        ("In" | "NotIn" | "Exists" | "DoesNotExist", _) => {}
+        _ => {
+            let why = "not a valid selector operator";
+            errors.push(FieldError::invalid(format!("{path}.operator"), &term["operator"], why));
+        }
+    }
+    errors
 }
 
 fn subject(spec: &Value) -> Vec<FieldError> {
@@ -88,6 +139,19 @@ mod tests {
             (other, json!({"resourceAttributes": pods(), "user": "u"}), vec![]),
             (other, json!({"resourceAttributes": pods(), "groups": ["g"]}), vec![]),
             (other, json!({"resourceAttributes": pods()}), vec!["spec.user"]),
+            (own, json!({"resourceAttributes": {"fieldSelector": {"rawSelector": "a=b"}}}), vec![]),
+            (
+                own,
+                json!({"resourceAttributes": {"fieldSelector": {}, "labelSelector": {"requirements": [
+                    {"key": "a", "operator": "In", "values": ["b"]}, {"operator": "Exists", "values": ["b"]},
+                    {"key": "a", "operator": "Is"}]}}}),
+                vec![
+                    "spec.resourceAttributes.fieldSelector.requirements",
+                    "spec.resourceAttributes.labelSelector.requirements[1].key",
+                    "spec.resourceAttributes.labelSelector.requirements[1].values",
+                    "spec.resourceAttributes.labelSelector.requirements[2].operator",
+                ],
+            ),
             (local, json!({"resourceAttributes": pods(), "user": "u"}), vec![]),
             (
                 local,

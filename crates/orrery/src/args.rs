@@ -60,11 +60,7 @@ pub(crate) enum Command {
     Manager,
     /// Role: the control plane of a Supervisor.
     #[command(hide = true)]
-    Supervisor {
-        /// The Supervisor's name.
-        #[arg(long)]
-        name: SupervisorName,
-    },
+    Supervisor(SupervisorArgs),
     /// Role: the machines of a host.
     #[command(hide = true)]
     Hostd(HostArgs),
@@ -131,6 +127,40 @@ pub(crate) struct Stop {
 pub(crate) struct Start {
     /// A role or a host, as `orrery status` names it.
     pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SupervisorArgs {
+    /// The Supervisor's name.
+    #[arg(long)]
+    pub(crate) name: SupervisorName,
+    /// Audit policy (`kind: Policy` of audit.k8s.io/v1) instead of `audit-policy.yaml` in the Supervisor's directory.
+    #[arg(long, env = "ORRERY_AUDIT_POLICY", value_name = "FILE")]
+    pub(crate) audit_policy: Option<PathBuf>,
+    /// Audit log instead of `logs/NAME/audit.log` in the state directory.
+    #[arg(long, env = "ORRERY_AUDIT_LOG", value_name = "FILE")]
+    pub(crate) audit_log: Option<PathBuf>,
+    /// Let requests wait for the audit log instead of dropping and counting events when the disk is too slow.
+    #[arg(long, env = "ORRERY_AUDIT_BLOCKING")]
+    pub(crate) audit_blocking: bool,
+    /// MiB after which the audit log is put aside.
+    #[arg(long, default_value_t = 100, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) audit_max_mib: u64,
+    /// Audit logs put aside that are kept.
+    #[arg(long, default_value_t = 10, value_name = "COUNT")]
+    pub(crate) audit_keep: usize,
+    /// Issuer of service accounts' tokens, an https URL. Given again: issuers from before, whose tokens are still accepted.
+    #[arg(long, env = "ORRERY_SERVICE_ACCOUNT_ISSUER", value_delimiter = ',', value_name = "URL")]
+    pub(crate) service_account_issuer: Vec<String>,
+    /// What this API server is called as the audience of tokens; the issuer when not given.
+    #[arg(long, env = "ORRERY_API_AUDIENCES", value_delimiter = ',', value_name = "AUDIENCE")]
+    pub(crate) api_audiences: Vec<String>,
+    /// Longest lifetime of service accounts' tokens, in seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(3600..))]
+    pub(crate) service_account_max_token_expiration: Option<i64>,
+    /// Make a new key for service accounts' tokens and end; the present one still verifies. Takes effect at the next start.
+    #[arg(long)]
+    pub(crate) rotate_token_key: bool,
 }
 
 #[derive(Debug, Args)]

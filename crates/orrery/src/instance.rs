@@ -123,6 +123,11 @@ impl Instance {
         self.state.join("logs").join(format!("{}.log", role.replace('/', "-")))
     }
 
+    /// The audit log of a Supervisor.
+    pub(crate) fn audit_log(&self, supervisor: &str) -> PathBuf {
+        self.state.join("logs").join(supervisor).join("audit.log")
+    }
+
     pub(crate) fn keeper_socket(&self) -> PathBuf {
         self.runtime.join("keeper.sock")
     }

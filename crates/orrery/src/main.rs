@@ -55,7 +55,7 @@ fn is_role(command: &Command) -> bool {
     match command {
         Command::Keeper
         | Command::Manager
-        | Command::Supervisor { .. }
+        | Command::Supervisor(_)
         | Command::Hostd(_)
         | Command::Spherelet(_)
         | Command::Shim { .. } => true,
@@ -107,7 +107,7 @@ async fn run(command: Command, instance: Instance) -> Result<(), Box<dyn Error +
         }
         Command::Keeper => roles::keeper(&instance).await,
         Command::Manager => roles::manager(&instance).await,
-        Command::Supervisor { name } => roles::supervisor(&instance, name).await,
+        Command::Supervisor(args) => roles::supervisor(&instance, args).await,
         Command::Hostd(options) => roles::hostd(&instance, options.host).await,
         Command::Spherelet(options) => roles::spherelet(&instance, options.host).await,
         Command::Shim { config } => roles::shim(&config).await,

@@ -1,16 +1,15 @@
 //! Schemas of custom resources, and CEL, pure: no runtime, no clock, no socket.
 //!
 //! Everything that Kubernetes decides about a custom resource from its definition's schema, and everything that it asks
-//! of a CEL expression, is decided here, as `k8s.io/apiextensions-apiserver` and `k8s.io/apiserver/pkg/cel` do it and
+//! of CEL for custom resources and admission, is decided here, as `k8s.io/apiextensions-apiserver` and `k8s.io/apiserver/pkg/cel` do it and
 //! with their texts. The API server calls these functions with objects as [`serde_json::Value`]s.
 //!
 //! * [`structural`]: a definition's schema as a typed tree; whether it may be one at all.
 //! * [`resource`]: what happens to an object with its schema, in order: pruning, defaulting, coercion, validation.
 //! * [`metadata`]: `apiVersion`, `kind` and `metadata` of whole objects.
-//! * [`validate`]: values against a schema, with ratcheting on updates; [`pattern`]: Go's regular expressions.
+//! * [`validate`]: values against a schema, with ratcheting on updates.
 //! * [`jsonpath`], [`columns`]: printer columns, selectable fields, scale paths.
 //! * [`publish`]: schemas as OpenAPI v3 and v2 documents have them.
-//! * [`cel`]: the language: parser, type checker, interpreter with a budget, libraries.
 //! * [`rules`] are `x-kubernetes-validations`.
 //! * [`admission`]: expressions of admission policies and of webhooks' match conditions.
 //!
@@ -21,18 +20,17 @@
 //! Start reading at [`structural::Structural`] and [`resource::Schema`].
 #![forbid(unsafe_code)]
 
+pub use orrery_cel as cel;
+
 pub mod admission;
-pub mod cel;
 pub mod columns;
+mod decl;
 mod defaulting;
 pub mod jsonpath;
 pub mod metadata;
-mod number;
 mod path;
-pub mod pattern;
 mod prune;
 pub mod publish;
-mod quantity;
 pub mod resource;
 pub mod rules;
 pub mod structural;

@@ -7,12 +7,12 @@
 //!
 //! A version's schema is read once ([`Schema::new`]) and used for every object.
 
-use crate::cel::Budget;
 use crate::metadata::{self, Invalid};
 use crate::rules::Rules;
 use crate::structural::Structural;
 use crate::validate::{Outcome, sets_and_maps, values};
 use crate::{defaulting, prune};
+use orrery_cel::Budget;
 use orrery_machinery::status::{FieldError, FieldReason};
 use serde_json::Value;
 

@@ -138,6 +138,17 @@ impl Authorities {
         Ok(Access { endpoint: endpoint.to_owned(), server_ca_pem: self.server_ca_pem().to_owned(), credentials })
     }
 
+    /// Signs what was asked for through the API: users and nodes by the authority of clients, ports of nodes by their own.
+    ///
+    /// # Errors
+    /// When the request is none, or an alternative name is neither a name nor an IP address.
+    pub(crate) fn sign_requested(&self, profile: &Profile, request_pem: &str) -> Result<String, IdentityError> {
+        match profile.usage {
+            Usage::Client => self.clients.sign_request(request_pem, profile),
+            Usage::Server => self.kubelet_serving.sign_request(request_pem, profile),
+        }
+    }
+
     /// Signs a node's client certificate.
     ///
     /// # Errors

@@ -1,6 +1,9 @@
 //! The control plane of a Supervisor: how it is asked for, and the process that is it.
 
-use crate::{Authorities, AuthoritiesError, placer::ManagerPlacer};
+use crate::{
+    AuditOptions, Authorities, AuthoritiesError, SecurityError, TokenOptions, placer::ManagerPlacer, security,
+    signer::AuthoritySigner,
+};
 use kube::Client;
 use orrery_api::names::SupervisorName;
 use orrery_apiserver::{
@@ -175,6 +178,10 @@ pub struct RunConfig {
     pub supervisor: SupervisorName,
     /// A kubeconfig for the manager's API; written by the manager's machine and renewed there.
     pub manager_kubeconfig: PathBuf,
+    /// How tokens of service accounts are issued.
+    pub tokens: TokenOptions,
+    /// What is written down about requests.
+    pub audit: AuditOptions,
 }
 
 /// Why the control plane ended.
@@ -189,6 +196,9 @@ pub enum RunError {
     /// Its certificates are of no use.
     #[error("the control plane's certificates are of no use")]
     Identity(#[from] IdentityError),
+    /// Its token key or audit log is of no use.
+    #[error("the control plane cannot prove or record")]
+    Security(#[from] SecurityError),
     /// Its store can't be opened.
     #[error("cannot open the store")]
     Store(#[from] OpenError),
@@ -215,7 +225,7 @@ pub enum RunError {
 /// When the configuration, the store or the address can't be used, or the server fails.
 pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), RunError> {
     let Some(deployed) = wait_for_config(&config.directory, &shutdown).await? else { return Ok(()) };
-    let authorities = Authorities::load_or_create(&config.directory.join("pki"))?;
+    let authorities = Arc::new(Authorities::load_or_create(&config.directory.join("pki"))?);
     let address = deployed.listen;
     let listener = listen(deployed, &config.directory).await?;
     let serving = authorities.issue_serving(&[address.ip().to_string()])?;
@@ -231,8 +241,10 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
         credentials: authorities.issue_kubelet_client()?,
         server_ca_pem: authorities.kubelet_serving_ca_pem().to_owned(),
     });
+    api.tokens = Some(security::tokens(&config.directory.join("pki"), &deployed.endpoint, &config.tokens)?);
+    api.audit = Some(security::audit(&config.directory, &config.audit)?);
     let server = ApiServer::new(api).await?;
-    let controllers = tokio::spawn(run_controllers(Arc::clone(&server), config, shutdown.clone()));
+    let controllers = tokio::spawn(run_controllers(Arc::clone(&server), config, authorities, shutdown.clone()));
     let result = server.serve(listener, tls, shutdown.clone()).await;
     shutdown.cancel();
     if let Err(error) = controllers.await {
@@ -255,17 +267,24 @@ async fn listen(mut deployed: ControlPlaneConfig, directory: &Path) -> Result<Tc
 }
 
 /// The controllers and the scheduler, over the server's router in this process.
-async fn run_controllers(server: Arc<ApiServer>, config: RunConfig, shutdown: CancellationToken) {
-    let user = User::new("system:kube-controller-manager", ["system:masters"]);
+async fn run_controllers(
+    server: Arc<ApiServer>,
+    config: RunConfig,
+    authorities: Arc<Authorities>,
+    shutdown: CancellationToken,
+) {
+    // Not `system:masters`: what controllers may do is in the role `orrery:controllers`, for everybody to see.
+    let user = User::new("system:kube-controller-manager", ["orrery:controllers"]);
     let client = Client::new(server.in_process(user), "default");
     let workloads = orrery_workloads::Config {
         client,
         placer: Arc::new(ManagerPlacer::new(config.manager_kubeconfig)),
         supervisor: config.supervisor.to_string(),
+        root_ca_pem: Some(authorities.server_ca_pem().to_owned()),
+        signer: Some(Arc::new(AuthoritySigner(authorities))),
+        metrics: orrery_workloads::Metrics::default(),
     };
-    if let Err(error) = orrery_workloads::run(workloads, shutdown).await {
-        tracing::error!(error = &error as &dyn std::error::Error, "the controllers ended");
-    }
+    orrery_workloads::run(workloads, shutdown).await;
 }
 
 async fn wait_for_config(

@@ -25,9 +25,12 @@ pub mod enablement;
 mod enroll;
 mod namespaces;
 mod placer;
+mod security;
+mod signer;
 
 pub use authorities::{Authorities, AuthoritiesError};
 pub use control_plane::{ControlPlane, ControlPlaneConfig, EmbeddedControlPlane};
 pub use enablement::{Enablement, EnablementConfig};
 pub use enroll::{EnrolError, Enroller};
 pub use namespaces::WorkloadNamespaces;
+pub use security::{AuditOptions, Rotation, SecurityError, TokenOptions, rotate_token_key};

@@ -6,7 +6,6 @@
 //! unsynced --init done--> synced --init--> synced (the new list is gathered beside the old one) --init done--> synced
 //! ```
 
-use crate::supervise::{ControllerError, chain};
 use futures::{FutureExt, Stream, StreamExt, stream::BoxStream};
 use kube::{
     Api, Resource, ResourceExt,
@@ -15,6 +14,7 @@ use kube::{
         watcher::{self, Event},
     },
 };
+use orrery_reconcile::{ControllerError, chain};
 use serde::de::DeserializeOwned;
 use std::{collections::BTreeMap, fmt::Debug};
 

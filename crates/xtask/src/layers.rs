@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 use std::{collections::BTreeMap, path::Path};
 
 /// From bottom to top.
-const LAYERS: [&str; 11] = ["guest", "0", "1", "1b", "2", "3", "4a", "4b", "4c", "5", "development"];
+const LAYERS: [&str; 12] = ["guest", "0", "1", "1b", "1c", "2", "3", "4a", "4b", "4c", "5", "development"];
 
 /// A crate of the workspace, as far as the rule is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]

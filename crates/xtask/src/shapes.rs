@@ -48,6 +48,22 @@ const KEY_DEFAULTS: [(&str, &str, &str); 4] = [
     ("io.k8s.api.resource.v1beta2.AllocatedDeviceStatus", "shareID", ""),
 ];
 
+/// Structures by value that no document tells from pointers: definition and field, from upstream's types.
+const BY_VALUE: [(&str, &str); 12] = [
+    ("io.k8s.api.events.v1.Event", "deprecatedSource"),
+    ("io.k8s.api.networking.v1.IngressStatus", "loadBalancer"),
+    ("io.k8s.api.resource.v1.AllocationResult", "devices"),
+    ("io.k8s.api.resource.v1.ResourceClaimSpec", "devices"),
+    ("io.k8s.api.resource.v1.ResourceClaimTemplateSpec", "metadata"),
+    ("io.k8s.api.resource.v1beta1.AllocationResult", "devices"),
+    ("io.k8s.api.resource.v1beta1.ResourceClaimSpec", "devices"),
+    ("io.k8s.api.resource.v1beta1.ResourceClaimTemplateSpec", "metadata"),
+    ("io.k8s.api.resource.v1beta2.AllocationResult", "devices"),
+    ("io.k8s.api.resource.v1beta2.ResourceClaimSpec", "devices"),
+    ("io.k8s.api.resource.v1beta2.ResourceClaimTemplateSpec", "metadata"),
+    ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionStatus", "acceptedNames"),
+];
+
 pub(crate) fn run(root: &Path, options: &Options) -> ExitCode {
     let output = options.output.clone().unwrap_or_else(|| root.join("crates/shapes/src/shapes.txt"));
     match make(options).and_then(|text| fs::write(&output, &text).map(|()| text.len()).map_err(|e| e.to_string())) {
@@ -105,11 +121,13 @@ fn add_rules(definitions: &mut Map<String, Value>) {
             }
         }
     }
-    for (definition, field, default) in KEY_DEFAULTS {
+    let by_value = BY_VALUE.iter().map(|(definition, field)| (*definition, *field, json!({})));
+    let keys = KEY_DEFAULTS.iter().map(|(definition, field, default)| (*definition, *field, json!(default)));
+    for (definition, field, default) in by_value.chain(keys) {
         let properties = definitions.get_mut(definition).and_then(|definition| definition.get_mut("properties"));
         let property = properties.and_then(|properties| properties.get_mut(field)).and_then(Value::as_object_mut);
         if let Some(property) = property {
-            property.entry("default").or_insert_with(|| default.into());
+            property.entry("default").or_insert(default);
         }
     }
 }

@@ -17,7 +17,10 @@ pub use reader::Reader;
 
 pub(crate) use own::{LASTING_NAMESPACES, delete};
 
-use crate::registry::{Context, prepare_again};
+use crate::{
+    http::audit::Trail,
+    registry::{Context, prepare_again},
+};
 use orrery_machinery::{meta, status::ApiError};
 use serde_json::Value;
 use std::sync::Arc;
@@ -48,7 +51,9 @@ impl Chain {
         let name = meta::name(new).to_owned();
         let Some(request) = request(context, operation, &name, old, reader) else { return Ok(()) };
         for plugin in self.0.iter().filter(|plugin| plugin.handles(&request)) {
-            if plugin.change(&request, new, review).await? {
+            let changed = plugin.change(&request, new, review).await;
+            note(review);
+            if changed? {
                 prepare_again(context, new)?;
             }
         }
@@ -72,7 +77,9 @@ impl Chain {
         let name = new.map_or_else(|| context.name.clone(), |new| meta::name(new).to_owned());
         let Some(request) = request(context, operation, &name, old, reader) else { return Ok(()) };
         for plugin in self.0.iter().filter(|plugin| plugin.handles(&request)) {
-            plugin.check(&request, new, review).await?;
+            let checked = plugin.check(&request, new, review).await;
+            note(review);
+            checked?;
         }
         Ok(())
     }
@@ -87,9 +94,18 @@ impl Chain {
     ) -> Result<(), ApiError> {
         let Some(request) = request(context, Operation::Connect, &context.name, None, reader) else { return Ok(()) };
         for plugin in self.0.iter().filter(|plugin| plugin.handles(&request)) {
-            plugin.check(&request, Some(options), review).await?;
+            let checked = plugin.check(&request, Some(options), review).await;
+            note(review);
+            checked?;
         }
         Ok(())
+    }
+}
+
+/// Hands what a plugin has to say to the audit log, also when it refuses.
+fn note(review: &mut Review) {
+    for (key, value) in review.annotations.drain(..) {
+        Trail::annotate_current(&key, value);
     }
 }
 

@@ -1,6 +1,10 @@
 //! The server's own steps: a chain of functions for each kind of write, in order.
 
-use crate::{auth::check_node_write, object, rbac, registry::Context};
+use crate::{object, registry::Context};
+use orrery_auth::{
+    node::{NodeWrite, restrict},
+    rbac,
+};
 use orrery_machinery::{meta, status::ApiError};
 use serde_json::{Value, json};
 
@@ -33,14 +37,10 @@ pub(crate) fn delete(context: &Context<'_>) -> Result<(), ApiError> {
 async fn check_writer(context: &Context<'_>, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
     let Some((user, authorizer)) = context.caller else { return Ok(()) };
     let resource = context.resource;
-    check_node_write(user, &resource.group, &resource.plural, &context.subresource, new, old)?;
+    let subresource = &context.subresource;
+    restrict(user, &NodeWrite { group: &resource.group, resource: &resource.plural, subresource, new, old })?;
     if resource.group == rbac::GROUP {
-        // What a role grants already needs no right; only a change is a grant.
-        let unchanged = old
-            .is_some_and(|old| ["rules", "roleRef", "subjects"].iter().all(|field| old.get(*field) == new.get(*field)));
-        if !unchanged {
-            rbac::check_escalation(authorizer, user, &resource.plural, new).await?;
-        }
+        authorizer.check_grant(user, &resource.plural, new, old).await?;
     }
     Ok(())
 }

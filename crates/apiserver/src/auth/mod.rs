@@ -1,21 +1,14 @@
-//! Who calls, and what they may do.
+//! Who calls, and what they may do: what the crate `auth` decides, put to use in this server.
 //!
-//! * `user`: the caller, from a client certificate.
-//! * `attributes`: what an authorizer is asked.
-//! * `authorizer`: the chain `system:masters`, node, RBAC.
-//! * `node`: what a kubelet may do.
-//! * `reviews`: the chain's answers as API objects.
+//! * `verb`: the verbs of requests.
+//! * `reviews`: decisions as API objects.
+//! * `roles`: the roles that every cluster has, and those that gather the rules of others.
 
-mod attributes;
-mod authorizer;
-mod node;
 mod reviews;
-mod user;
+pub(crate) mod roles;
+mod verb;
 
-pub(crate) use attributes::{Attributes, Verb};
-pub use authorizer::AuthorizeError;
-pub(crate) use authorizer::Authorizer;
-pub(crate) use node::{NodeView, check_node_write};
+pub(crate) use orrery_auth::{Attributes, Authorizer};
+pub use orrery_auth::{AuthorizeError, User};
 pub(crate) use reviews::Reviews;
-pub use user::User;
-pub(crate) use user::{MASTERS, from_certificate};
+pub(crate) use verb::Verb;

@@ -1,7 +1,13 @@
-//! The authorizer's answers as API objects: access reviews, rules reviews, and who the caller is.
+//! Decisions as API objects: who am I, whose is this token, who may do what.
 
 use super::{Attributes, AuthorizeError, Authorizer, User};
 use crate::{config::ReviewHandler, object};
+use orrery_auth::{
+    Authenticators, FieldTerm, field_terms,
+    rbac::Rule,
+    token::TokenError,
+    user::{MASTERS, user_info},
+};
 use orrery_machinery::{meta, status::ApiError};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -19,11 +25,12 @@ const ANSWERED: &[(&str, &str)] = &[
 /// Answers the authorization and authentication reviews.
 pub(crate) struct Reviews {
     authorizer: Arc<Authorizer>,
+    authenticators: Authenticators,
 }
 
 impl Reviews {
-    pub(crate) fn new(authorizer: Arc<Authorizer>) -> Self {
-        Self { authorizer }
+    pub(crate) fn new(authorizer: Arc<Authorizer>, authenticators: Authenticators) -> Self {
+        Self { authorizer, authenticators }
     }
 
     /// Whether the review `plural` of `group` is answered here.
@@ -33,7 +40,8 @@ impl Reviews {
 
     async fn access(&self, asked: &Attributes) -> Value {
         match self.authorizer.authorize(asked).await {
-            Ok(()) => json!({"allowed": true}),
+            Ok(why) if why.is_empty() => json!({"allowed": true}),
+            Ok(why) => json!({"allowed": true, "reason": why}),
             Err(AuthorizeError::Denied(why)) => json!({"allowed": false, "reason": why}),
             Err(AuthorizeError::Unknown(why)) => json!({"allowed": false, "evaluationError": why}),
         }
@@ -41,22 +49,62 @@ impl Reviews {
 
     fn rules(&self, user: &User, namespace: &str) -> Value {
         let mut rules = self.authorizer.rbac().rules_for(user, namespace);
-        if user.is_in(super::MASTERS) {
-            let all = vec!["*".to_owned()];
-            rules.push(crate::rbac::Rule {
-                verbs: all.clone(),
-                api_groups: all.clone(),
-                resources: all.clone(),
-                ..Default::default()
-            });
-            rules.push(crate::rbac::Rule { verbs: all.clone(), non_resource_urls: all, ..Default::default() });
+        if user.is_in(MASTERS) {
+            let all = || vec!["*".to_owned()];
+            rules.push(Rule { verbs: all(), api_groups: all(), resources: all(), ..Rule::default() });
+            rules.push(Rule { verbs: all(), non_resource_urls: all(), ..Rule::default() });
         }
-        let (paths, resources): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| !rule.non_resource_urls.is_empty());
-        let json =
-            |rules: Vec<&crate::rbac::Rule>| rules.into_iter().map(crate::rbac::Rule::to_json).collect::<Vec<_>>();
-        // What a node may do depends on its pods and can't be listed as rules.
-        json!({"resourceRules": json(resources), "nonResourceRules": json(paths), "incomplete": user.node_name().is_some()})
+        let mut seen: Vec<Rule> = Vec::new();
+        rules.retain(|rule| {
+            let fresh = !seen.contains(rule);
+            if fresh {
+                seen.push(rule.clone());
+            }
+            fresh
+        });
+        let resources = rules.iter().filter(|rule| !rule.resources.is_empty()).map(|rule| {
+            json_of(&[
+                ("verbs", &rule.verbs),
+                ("apiGroups", &rule.api_groups),
+                ("resources", &rule.resources),
+                ("resourceNames", &rule.resource_names),
+            ])
+        });
+        let paths = rules.iter().filter(|rule| !rule.non_resource_urls.is_empty());
+        let paths = paths.map(|rule| json_of(&[("verbs", &rule.verbs), ("nonResourceURLs", &rule.non_resource_urls)]));
+        let mut status = json!({
+            "resourceRules": resources.collect::<Vec<_>>(), "nonResourceRules": paths.collect::<Vec<_>>(),
+            "incomplete": false,
+        });
+        if user.node_name().is_some() {
+            status["incomplete"] = json!(true);
+            status["evaluationError"] =
+                json!("what a node may do depends on its pods, which the node authorizer can't list as rules");
+        }
+        status
     }
+
+    async fn token(&self, review: &Value) -> Result<Value, ApiError> {
+        let token = object::text(review, "/spec/token");
+        if token.is_empty() {
+            return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
+        }
+        let audiences = object::list(review, "/spec/audiences").iter().filter_map(Value::as_str);
+        let audiences: Vec<String> = audiences.map(str::to_owned).collect();
+        Ok(match self.authenticators.token(token, &audiences, object::now_seconds()).await {
+            Ok(identity) => json!({
+                "authenticated": true, "user": user_info(&identity.user), "audiences": identity.audiences,
+            }),
+            Err(TokenError::Refused(why) | TokenError::Unknown(why)) => {
+                json!({"authenticated": false, "user": {}, "error": why})
+            }
+        })
+    }
+}
+
+fn json_of(fields: &[(&str, &Vec<String>)]) -> Value {
+    let set = fields.iter().filter(|(_, list)| !list.is_empty());
+    set.map(|(name, list)| ((*name).to_owned(), json!(list))).collect::<serde_json::Map<_, _>>().into()
 }
 
 #[async_trait::async_trait]
@@ -80,12 +128,8 @@ impl ReviewHandler for Reviews {
                 }
                 self.rules(user, namespace)
             }
-            "SelfSubjectReview" => json!({"userInfo": {"username": user.name(), "groups": user.groups()}}),
-            // Truthful: callers are known by client certificates only, so no token is anybody's.
-            "TokenReview" => json!({
-                "authenticated": false, "user": {},
-                "error": "this server knows no bearer tokens; use a client certificate",
-            }),
+            "SelfSubjectReview" => json!({"userInfo": user_info(user)}),
+            "TokenReview" => self.token(&review).await?,
             other => return Err(ApiError::bad_request(format!("{other:?} is no review"))),
         };
         object::set_field(&mut review, "status", Some(status));
@@ -94,13 +138,18 @@ impl ReviewHandler for Reviews {
 }
 
 fn subject(spec: &Value) -> Result<User, ApiError> {
+    let texts = |list: &Value| -> Vec<String> {
+        list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
     let name = object::text(spec, "/user").to_owned();
-    let groups: Vec<String> =
-        object::list(spec, "/groups").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let groups = texts(&spec["groups"]);
     if name.is_empty() && groups.is_empty() {
         return Err(ApiError::bad_request("spec.user: at least one of user or groups must be specified"));
     }
-    Ok(User::described(name, groups))
+    let extra = spec["extra"].as_object().into_iter().flatten();
+    // As upstream: keys of extras are compared in lower case.
+    let extra = extra.map(|(key, values)| (key.to_lowercase(), texts(values))).collect();
+    Ok(User::described(name, groups).with_uid(object::text(spec, "/uid")).with_extra(extra))
 }
 
 fn attributes(user: User, spec: &Value) -> Result<Attributes, ApiError> {
@@ -111,7 +160,8 @@ fn attributes(user: User, spec: &Value) -> Result<Attributes, ApiError> {
             let text = |field: &str| resource[field].as_str().unwrap_or("");
             let (group, plural, namespace) = (text("group"), text("resource"), text("namespace"));
             let mut asked = Attributes::resource(user, text("verb"), group, plural, namespace, text("name"));
-            asked.subresource = text("subresource").to_owned();
+            text("subresource").clone_into(&mut asked.subresource);
+            asked.fields = selector(&resource["fieldSelector"]);
             Ok(asked)
         }
         (false, true) => Ok(Attributes::path(user, object::text(path, "/verb"), object::text(path, "/path"))),
@@ -120,4 +170,22 @@ fn attributes(user: User, spec: &Value) -> Result<Attributes, ApiError> {
             Err(ApiError::bad_request(why))
         }
     }
+}
+
+/// The terms of a review's field selector. What authorizers do not look at is left out, which only ever asks for more.
+fn selector(selector: &Value) -> Vec<FieldTerm> {
+    if let Some(raw) = selector["rawSelector"].as_str() {
+        return field_terms(raw);
+    }
+    let requirements = selector["requirements"].as_array().into_iter().flatten();
+    let term = |requirement: &Value| {
+        let [value] = requirement["values"].as_array()?.as_slice() else { return None };
+        let equal = match requirement["operator"].as_str()? {
+            "In" => true,
+            "NotIn" => false,
+            _ => return None,
+        };
+        Some(FieldTerm { field: requirement["key"].as_str()?.to_owned(), equal, value: value.as_str()?.to_owned() })
+    };
+    requirements.filter_map(term).collect()
 }

@@ -4,10 +4,7 @@ use super::{
     body::boxed,
     dispatch::{self, Caller},
 };
-use crate::{
-    auth,
-    server::{ApiServer, ServeError},
-};
+use crate::server::{ApiServer, ServeError};
 use ::http::Request;
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
@@ -97,12 +94,12 @@ async fn connection(
     let certificate = stream.get_ref().1.peer_certificates().and_then(|all| all.first());
     let user = match certificate {
         None => None,
-        Some(der) => match auth::from_certificate(der) {
+        Some(der) => match orrery_auth::from_certificate(der) {
             Some(user) => Some(user),
             None => return tracing::debug!(%peer, "the client's certificate names nobody"),
         },
     };
-    let caller = Caller { user, upgrades: true };
+    let caller = Caller { user, typed: false, peer: Some(peer.ip()), upgrades: true };
     let (receive, idle) = (server.limits.receive_timeout, server.limits.idle_timeout);
     let service = service_fn(move |request: Request<Incoming>| {
         let request = request.map(|body| body.map_err(boxed).boxed_unsync());

@@ -1,8 +1,9 @@
 //! The way of a request: limits, who calls, whether they may, and who answers.
 
 use super::{
+    audit::{Audited, Facts, Trail},
     body::{self, RequestBody, ResponseBody},
-    compress,
+    compress, identity,
     path::{self, Path, ResourcePath},
     query::Query,
     respond,
@@ -14,8 +15,9 @@ use crate::{
     server::ApiServer,
 };
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request::Parts};
+use futures::FutureExt;
 use orrery_machinery::{descriptor::Text, status::ApiError};
-use std::{sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// Paths that need no certificate.
@@ -30,6 +32,10 @@ const INTERACTIVE: &[&str] = &["exec", "attach", "portforward"];
 pub(crate) struct Caller {
     /// None without a certificate.
     pub(crate) user: Option<User>,
+    /// Whether it is a client within the process, who is `user` and nobody else.
+    pub(crate) typed: bool,
+    /// From where; none within the process.
+    pub(crate) peer: Option<std::net::IpAddr>,
     /// Whether the connection can be upgraded.
     pub(crate) upgrades: bool,
 }
@@ -43,6 +49,8 @@ pub(crate) struct ResourceRequest {
     pub(crate) parts: Parts,
     pub(crate) body: RequestBody,
     pub(crate) upgrades: bool,
+    /// Where to note what the audit log should tell.
+    pub(crate) trail: Trail,
 }
 
 /// Answers any request; never fails.
@@ -52,7 +60,8 @@ pub(crate) async fn handle(
     request: Request<RequestBody>,
 ) -> Response<ResponseBody> {
     let started = Instant::now();
-    let (parts, body) = request.into_parts();
+    let received = jiff::Timestamp::now();
+    let (mut parts, body) = request.into_parts();
     let audit = audit_id(&parts.headers);
     let method = parts.method.clone();
     let uri_path = parts.uri.path().to_owned();
@@ -61,32 +70,37 @@ pub(crate) async fn handle(
     let verb = verb_of(&method, &parsed, &query);
     let long = is_long(verb, &parsed);
     let gzips = !long && compress::is_wanted(&parts.headers);
-    let who = caller.user.as_ref().map_or("system:anonymous", User::name).to_owned();
-    let routed = route(&server, caller, Incoming { parts, body, query, path: parsed.clone(), verb, long });
-    let routed: futures::future::BoxFuture<'_, _> = Box::pin(routed);
-    let result = if long {
-        routed.await
-    } else {
-        match tokio::time::timeout(server.limits.request_timeout, routed).await {
-            Ok(result) => result,
-            Err(_) => {
-                Err(ApiError::timeout("the request took too long and was abandoned; it may have been carried out"))
-            }
-        }
+    let trail = Trail::default();
+    let known = identity::authenticate(&server, &caller, &mut parts.headers, &trail).await;
+    let user = known.as_ref().ok().cloned().flatten().unwrap_or_else(User::anonymous);
+    let who = user.name().to_owned();
+    let plain_verb = method.as_str().to_ascii_lowercase();
+    let facts = Facts {
+        id: &audit,
+        parts: &parts,
+        path: &parsed,
+        verb: match verb {
+            Some(verb) => verb.as_str(),
+            None => &plain_verb,
+        },
+        caller: &caller,
+        user,
+        long,
+        received,
     };
-    let mut response = result.unwrap_or_else(|error| {
-        if error.code >= 500 {
-            tracing::warn!(audit, path = uri_path, code = error.code, error = error.message, "a request failed");
-        }
-        respond::error(&error)
+    let mut audited = Audited::begin(&server, facts, &trail).await;
+    let body = match &mut audited {
+        Some(audited) => audited.request(&parts.headers, body),
+        None => body,
+    };
+    let incoming = Incoming { parts, body, query, path: parsed.clone(), verb, long, trail };
+    let answered = answer(&server, caller, known, incoming).await;
+    let panicked = answered.is_err();
+    let result = answered.unwrap_or_else(|_| {
+        Err(ApiError::internal("the server failed badly on this request (a panic); its log says where"))
     });
-    if gzips && response.status() == ::http::StatusCode::OK {
-        response = compress::gzip(response);
-    }
-    if let Ok(value) = HeaderValue::from_str(&audit) {
-        response.headers_mut().insert(AUDIT_ID, value);
-    }
-    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+    let error = result.as_ref().err().cloned();
+    let response = written(result, &audit, &uri_path);
     let code = response.status().as_u16();
     let took = started.elapsed();
     let labels = labels(&server, verb, &method, &parsed, code);
@@ -94,7 +108,50 @@ pub(crate) async fn handle(
     let verb = labels.verb;
     let ms = took.as_millis();
     tracing::debug!(audit, user = who, verb, path = uri_path, code, ms, "answered");
+    let response = match audited {
+        Some(audited) if panicked => {
+            audited.panicked().await;
+            response
+        }
+        Some(audited) => audited.answered(response, error.as_ref()).await,
+        None => response,
+    };
+    if gzips && response.status() == ::http::StatusCode::OK { compress::gzip(response) } else { response }
+}
+
+/// What came of a request as a response, with the headers that all have.
+fn written(result: Result<Response<ResponseBody>, ApiError>, audit: &str, path: &str) -> Response<ResponseBody> {
+    let mut response = result.unwrap_or_else(|error| {
+        if error.code >= 500 {
+            tracing::warn!(audit, path, code = error.code, error = error.message, "a request failed");
+        }
+        respond::error(&error)
+    });
+    if let Ok(value) = HeaderValue::from_str(audit) {
+        response.headers_mut().insert(AUDIT_ID, value);
+    }
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     response
+}
+
+/// Answers within the time that a request may take. An error is a panic.
+async fn answer(
+    server: &Arc<ApiServer>,
+    caller: Caller,
+    known: Result<Option<User>, ApiError>,
+    incoming: Incoming,
+) -> std::thread::Result<Result<Response<ResponseBody>, ApiError>> {
+    let long = incoming.long;
+    let limit = server.limits.request_timeout;
+    let trail = incoming.trail.clone();
+    let routed: futures::future::BoxFuture<'_, _> = Box::pin(trail.follow(route(server, caller, known, incoming)));
+    let routed = AssertUnwindSafe(routed).catch_unwind();
+    if long {
+        return routed.await;
+    }
+    tokio::time::timeout(limit, routed).await.unwrap_or_else(|_| {
+        Ok(Err(ApiError::timeout("the request took too long and was abandoned; it may have been carried out")))
+    })
 }
 
 struct Incoming {
@@ -104,6 +161,7 @@ struct Incoming {
     path: Path,
     verb: Option<Verb>,
     long: bool,
+    trail: Trail,
 }
 
 fn audit_id(headers: &HeaderMap) -> String {
@@ -163,39 +221,35 @@ fn labels(server: &ApiServer, verb: Option<Verb>, method: &Method, path: &Path, 
     }
 }
 
-async fn route(server: &Arc<ApiServer>, caller: Caller, request: Incoming) -> Result<Response<ResponseBody>, ApiError> {
+async fn route(
+    server: &Arc<ApiServer>,
+    caller: Caller,
+    known: Result<Option<User>, ApiError>,
+    mut request: Incoming,
+) -> Result<Response<ResponseBody>, ApiError> {
     let path = request.parts.uri.path().to_owned();
-    if request.parts.headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
-        return Err(ApiError::bad_request(
-            "this server does not impersonate users; leave out the Impersonate-* headers (kubectl --as)",
-        ));
-    }
     if HEALTH.iter().any(|health| path.strip_prefix(health).is_some_and(|rest| rest.is_empty() || rest == "/")) {
         return crate::discovery::health(server, &path, &request.query).await;
     }
+    let trail = request.trail.clone();
+    let user = match known? {
+        Some(user) => Some(identity::act_as(server, &caller, user, &mut request.parts.headers, &trail).await?),
+        None => None,
+    };
     if let Some(route) = server.extra.iter().find(|route| path.starts_with(route.prefix)) {
-        return extra(server, route, caller.user, request).await;
+        return extra(server, route, user, request).await;
     }
-    let Some(user) = caller.user else { return Err(ApiError::unauthorized()) };
+    let Some(user) = user else { return Err(ApiError::unauthorized()) };
     let Path::Resource(resource) = request.path else {
         let verb = request.parts.method.as_str().to_ascii_lowercase();
-        server.authorizer.require(&Attributes::path(user, &verb, &path)).await?;
+        require(server, &Attributes::path(user, &verb, &path), &trail).await?;
         let _counted = Counted::one(&server.metrics.in_flight);
         return crate::discovery::answer(server, &request.parts, &path);
     };
     let Some(verb) = request.verb else { return Err(ApiError::method_not_allowed()) };
-    let mut asked = Attributes::resource(
-        user.clone(),
-        verb.as_str(),
-        &resource.group,
-        &resource.plural,
-        &resource.namespace,
-        &resource.name,
-    );
-    asked.subresource.clone_from(&resource.subresource);
-    asked.field_selector = request.query.get("fieldSelector").to_owned();
+    let mut asked = attributes(&user, verb, &resource, &request.query);
     let _slot = if request.long { None } else { Some(slot(server, verb.writes())?) };
-    server.authorizer.require(&asked).await?;
+    require(server, &asked, &trail).await?;
     if verb == Verb::Get && INTERACTIVE.contains(&resource.subresource.as_str()) {
         // A WebSocket begins as GET, but whoever may only read may not run commands.
         asked.verb = Verb::Create.as_str().to_owned();
@@ -209,8 +263,37 @@ async fn route(server: &Arc<ApiServer>, caller: Caller, request: Incoming) -> Re
         parts: request.parts,
         body: request.body,
         upgrades: caller.upgrades,
+        trail,
     };
     crate::registry::serve(server, request).await
+}
+
+/// What the authorizer is asked about a request for a resource.
+fn attributes(user: &User, verb: Verb, path: &ResourcePath, query: &Query) -> Attributes {
+    let mut asked =
+        Attributes::resource(user.clone(), verb.as_str(), &path.group, &path.plural, &path.namespace, &path.name);
+    asked.subresource.clone_from(&path.subresource);
+    if matches!(verb, Verb::List | Verb::Watch | Verb::DeleteCollection) {
+        asked.fields = orrery_auth::field_terms(query.get("fieldSelector"));
+        // A collection of one object is that object: rules that name it hold.
+        let named = asked.fields.iter().find(|term| term.equal && term.field == "metadata.name");
+        if let (true, Some(term)) = (asked.name.is_empty(), named) {
+            asked.name = term.value.clone();
+        }
+    }
+    asked
+}
+
+/// Asks the authorizer, and notes what it said.
+async fn require(server: &ApiServer, asked: &Attributes, trail: &Trail) -> Result<(), ApiError> {
+    let decided = server.authorizer.require(asked).await;
+    let (decision, reason) = match &decided {
+        Ok(why) => ("allow", why.clone()),
+        Err(error) => ("forbid", error.message.clone()),
+    };
+    trail.annotate("authorization.k8s.io/decision", decision);
+    trail.annotate("authorization.k8s.io/reason", reason);
+    decided.map(drop)
 }
 
 /// A place among the requests under way, given back when dropped.

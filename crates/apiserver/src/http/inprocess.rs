@@ -51,7 +51,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let server = Arc::clone(&self.server);
-        let caller = Caller { user: Some(self.user.clone()), upgrades: false };
+        let caller = Caller { user: Some(self.user.clone()), typed: true, peer: None, upgrades: false };
         let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
         Box::pin(async move { Ok(dispatch::handle(server, caller, request).await) })
     }

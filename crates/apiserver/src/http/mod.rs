@@ -3,10 +3,12 @@
 //! Start at `dispatch`.
 
 pub(crate) mod accept;
+pub(crate) mod audit;
 pub(crate) mod body;
 mod compress;
 mod connection;
 pub(crate) mod dispatch;
+mod identity;
 mod inprocess;
 pub(crate) mod path;
 pub(crate) mod query;

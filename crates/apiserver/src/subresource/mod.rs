@@ -1,4 +1,4 @@
-//! What hangs below an object and is no plain part of it: scale, binding, and the streams that go on to a node's kubelet.
+//! What hangs below an object and is no plain part of it: scale, binding, tokens, and the streams that go on to a node's kubelet.
 
 mod binding;
 mod container;
@@ -6,6 +6,7 @@ mod eviction;
 pub(crate) mod kubelet;
 mod scale;
 mod stream;
+mod token;
 mod upgrade;
 
 use crate::{
@@ -34,6 +35,7 @@ pub(crate) async fn serve(
         return scale::serve(server, resource, paths, request).await;
     }
     match (request.path.subresource.as_str(), request.verb) {
+        ("token", Verb::Create) if resource.is("", "serviceaccounts") => token::create(server, resource, request).await,
         ("binding", Verb::Create) if pods => binding::bind(server, resource, request).await,
         ("eviction", Verb::Create) if pods => eviction::evict(server, resource, request).await,
         ("log", Verb::Get) if pods => stream::logs(server, resource, request).await,

@@ -1,6 +1,6 @@
 //! Who may do what.
 
-use crate::support::{Answer, Server, admin, config_map, pod};
+use crate::support::{Server, admin, config_map, pod};
 use orrery_apiserver::User;
 use serde_json::{Value, json};
 
@@ -136,15 +136,6 @@ async fn reviews_answer_truthfully() {
     assert!(rules["status"]["resourceRules"].as_array().unwrap().len() > 3, "{rules:#}");
     let me = post(bob, "/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({})).await.expect(201);
     assert_eq!(me["status"]["userInfo"], json!({"username": "bob", "groups": ["system:authenticated"]}));
-}
-
-#[tokio::test]
-async fn impersonation_is_refused_and_not_ignored() {
-    let server = Server::start().await;
-    let headers = [("impersonate-user", "eve")];
-    let answer: Answer = server.send(&admin(), "GET", "/api/v1/namespaces", &headers, Vec::new()).await;
-    assert_eq!(answer.status, 400);
-    assert!(answer.message().contains("Impersonate"), "{}", answer.message());
 }
 
 #[tokio::test]

@@ -114,3 +114,59 @@ async fn kubectl_does_its_daily_work() {
     listening.shutdown.cancel();
     listening.task.await.unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubectl_makes_tokens_and_asks_who_it_is_and_what_it_may() {
+    let server = Server::start().await;
+    let listening = server.listen().await;
+    let Some(kubectl) = Kubectl::new(&listening) else { return };
+    kubectl.run(&["create", "namespace", "demo"], "").await;
+    kubectl.run(&["create", "serviceaccount", "robot"], "").await;
+    let bind = ["create", "rolebinding", "robot", "--clusterrole=view", "--serviceaccount=demo:robot"];
+    kubectl.run(&bind, "").await;
+    kubectl.run(&["run", "web", "--image=registry.local/app:1"], "").await;
+    let token = kubectl.run(&["create", "token", "robot", "--duration=20m"], "").await;
+    let token = token.trim();
+    assert_eq!(token.split('.').count(), 3, "{token}");
+    // Without the certificate, so that only the token counts.
+    let with_token = |args: &[&str]| {
+        let server = format!("--server=https://{}", listening.address);
+        let mut all: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let ca = kubectl.path().join("ca.crt");
+        all.extend([server, format!("--token={token}"), format!("--certificate-authority={}", ca.display())]);
+        all.push("--kubeconfig=/dev/null".to_owned());
+        all
+    };
+    let run = async |args: &[&str]| {
+        let all = with_token(args);
+        kubectl.try_run(&all.iter().map(String::as_str).collect::<Vec<_>>(), "").await
+    };
+    let (success, text) = run(&["auth", "whoami"]).await;
+    assert!(
+        success && text.contains("system:serviceaccount:demo:robot") && text.contains("system:serviceaccounts:demo"),
+        "{text}"
+    );
+    // The server's view of bindings follows the write.
+    let mut may = run(&["auth", "can-i", "list", "pods", "-n", "demo"]).await;
+    for _ in 0..50 {
+        if may.0 {
+            break;
+        }
+        may = run(&["auth", "can-i", "list", "pods", "-n", "demo"]).await;
+    }
+    assert_eq!(may, (true, "yes\n".to_owned()));
+    let (success, text) = run(&["get", "pods", "-n", "demo"]).await;
+    assert!(success && text.contains("web"), "{text}");
+    let (success, text) = run(&["delete", "pod", "web", "-n", "demo"]).await;
+    assert!(!success && text.contains("cannot delete resource \"pods\""), "{text}");
+    let list = kubectl.run(&["auth", "can-i", "--list", "--as=system:serviceaccount:demo:robot"], "").await;
+    assert!(list.contains("configmaps") && list.contains("[get list watch]") && !list.contains("secrets"), "{list}");
+    let me = kubectl.run(&["auth", "whoami", "--as=eve", "--as-group=devs", "--as-uid=7"], "").await;
+    assert!(me.contains("eve") && me.contains("devs") && me.contains('7'), "{me}");
+    let bound = ["create", "token", "default", "--bound-object-kind=Pod", "--bound-object-name=web"];
+    let (_, refused) = kubectl.try_run(&bound, "").await;
+    // There is no account `default` here, as no controller runs.
+    assert!(refused.contains("serviceaccounts \"default\" not found"), "{refused}");
+    listening.shutdown.cancel();
+    listening.task.await.unwrap().unwrap();
+}

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::{BodyExt, Full};
-use orrery_apiserver::{ApiServer, Config, KubeletAccess, Limits, ResponseBody, User};
-use orrery_identity::{Authority, Credentials, Profile, Usage, tls};
+use orrery_apiserver::{ApiServer, Config, KubeletAccess, Limits, ResponseBody, TokenConfig, User};
+use orrery_auth::token::{TokenKeys, TokenSettings};
+use orrery_identity::{Authority, Credentials, Profile, SigningKeys, Usage, tls};
 use orrery_store::{Embedded, EmbeddedOptions};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
@@ -59,6 +60,7 @@ impl Server {
         let store = Arc::new(Embedded::open(&directory.path().join("store.db"), options).await.unwrap());
         let mut config = Config::new(orrery_kinds::resources(), Arc::clone(&store) as _);
         config.bootstrap = true;
+        config.tokens = Some(token_config(directory.path()));
         change(&mut config);
         let api = ApiServer::new(config).await.unwrap();
         Self { api, store, directory }
@@ -201,6 +203,15 @@ impl Authorities {
             credentials: self.client("kube-apiserver-kubelet-client", None),
             server_ca_pem: self.serving.certificate_pem().to_owned(),
         }
+    }
+}
+
+/// Tokens by keys that are kept in a server's directory.
+pub(crate) fn token_config(directory: &Path) -> TokenConfig {
+    let keys = SigningKeys::load_or_create(directory, "service-account").unwrap();
+    TokenConfig {
+        keys: TokenKeys::new(&keys.signing_pem, &keys.former_pem).unwrap(),
+        settings: TokenSettings::new("https://127.0.0.1:6443"),
     }
 }
 

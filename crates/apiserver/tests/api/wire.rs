@@ -23,6 +23,23 @@ pub(crate) async fn connect(listening: &Listening, credentials: Option<&Credenti
     TlsConnector::from(config).connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await.unwrap()
 }
 
+/// Whether a connection with this certificate comes about: the server's refusal shows on the first read.
+pub(crate) async fn try_connect(listening: &Listening, credentials: Option<&Credentials>) -> bool {
+    let ca = listening.authorities.serving.certificate_pem();
+    let config = tls::client(ca, credentials, &["http/1.1"]).unwrap();
+    let stream = TcpStream::connect(listening.address).await.unwrap();
+    let connected = TlsConnector::from(config).connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await;
+    let Ok(stream) = connected else { return false };
+    let Ok((mut sender, connection)) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await else {
+        return false;
+    };
+    let task = tokio::spawn(connection);
+    let request = Request::get("/readyz").header("host", "api").body(Full::new(Bytes::new())).unwrap();
+    let answered = sender.send_request(request).await.is_ok_and(|response| response.status() == 200);
+    task.abort();
+    answered
+}
+
 async fn get(listening: &Listening, credentials: Option<&Credentials>, path: &str) -> (u16, Value) {
     let stream = connect(listening, credentials).await;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();

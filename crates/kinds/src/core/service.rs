@@ -86,7 +86,6 @@ fn is_external(spec: &Value) -> bool {
 }
 
 fn default(object: &mut Value) {
-    let external = object.get("spec").is_some_and(is_external);
     let Some(service) = object.as_object_mut() else { return };
     let Some(spec) = map_at(service, "spec") else { return };
     let unset = |value: Option<&Value>| value.is_none_or(|value| value.is_null() || value == "");
@@ -111,6 +110,8 @@ fn default(object: &mut Value) {
             port.insert("targetPort".into(), number);
         }
     }
+    let own = spec.get("externalIPs").is_some_and(|addresses| size(addresses) > 0);
+    let external = matches!(text(&spec["type"]), "LoadBalancer" | "NodePort") || (spec["type"] == "ClusterIP" && own);
     if external && unset(spec.get("externalTrafficPolicy")) {
         spec.insert("externalTrafficPolicy".into(), "Cluster".into());
     }

@@ -158,6 +158,26 @@ fn volume(volume: &mut Fields) {
     if let Some(downward) = existing_map(volume, "downwardAPI") {
         maps_in(downward, "items").for_each(field_reference);
     }
+    if let Some(path) = existing_map(volume, "hostPath") {
+        set_default(path, "type", "");
+    }
+    if let Some(image) = existing_map(volume, "image") {
+        let reference = image.get("reference").map(text).unwrap_or_default();
+        let policy = if is_latest(reference) { "Always" } else { "IfNotPresent" };
+        set_default(image, "pullPolicy", policy);
+    }
+    if let Some(target) = existing_map(volume, "iscsi") {
+        set_default(target, "iscsiInterface", "default");
+    }
+    if let Some(block) = existing_map(volume, "rbd") {
+        for (field, value) in [("pool", "rbd"), ("user", "admin"), ("keyring", "/etc/ceph/keyring")] {
+            set_default(block, field, value);
+        }
+    }
+    let template = existing_map(volume, "ephemeral").and_then(|source| existing_map(source, "volumeClaimTemplate"));
+    if let Some(spec) = template.and_then(|template| map_at(template, "spec")) {
+        set_default(spec, "volumeMode", "Filesystem");
+    }
     let Some(projected) = existing_map(volume, "projected") else { return };
     for source in maps_in(projected, "sources") {
         if let Some(token) = existing_map(source, "serviceAccountToken") {

@@ -378,3 +378,16 @@ fn a_write_that_changes_nothing_else_keeps_the_times() {
     keep_times(&live, &mut other);
     assert_eq!(other, with_time(2));
 }
+
+#[test]
+fn large_objects_take_no_longer_than_sorting_them() {
+    let ports = |from: u32, to: u32, x: &str| Value::from_iter((from..to).map(|port| json!({"port": port, "x": x})));
+    let labels = |from: u32, to: u32, value: &str| {
+        Value::from_iter((from..to).map(|n| (format!("{:08}", n.reverse_bits() >> 8), Value::from(value))))
+    };
+    let live = applied_by("me", None, &json!({"ports": ports(0, 1000, "a"), "labels": labels(0, 4_000, "a")}), false);
+    let after = json!({"ports": ports(500, 1500, "b"), "labels": labels(2_000, 6_000, "b")});
+    let object = updated_by("you", &live.unwrap(), |object| object["spec"] = after.clone());
+    let again = applied_by("me", Some(&object), &after, true).unwrap();
+    assert_eq!(again["spec"], after);
+}

@@ -132,6 +132,19 @@ impl<'a> FieldSet<'a> {
         node.below = if node.below.is_empty() { below } else { std::mem::take(&mut node.below).union(below) };
     }
 
+    /// The set of these nodes, in whatever order they come.
+    fn from_nodes(mut nodes: Vec<Node<'a>>) -> Self {
+        if nodes.is_sorted_by(|left, right| left.element.compare(&right.element).is_lt()) {
+            return Self { nodes };
+        }
+        nodes.sort_by(|left, right| left.element.compare(&right.element));
+        let mut set = Self { nodes: Vec::with_capacity(nodes.len()) };
+        for node in nodes {
+            set.push(node.element, node.member, node.below);
+        }
+        set
+    }
+
     /// The fields and what is below each: the element, whether it is a member, the set below.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&PathElement<'a>, bool, &Self)> {
         self.nodes.iter().map(|node| (&node.element, node.member, &node.below))

@@ -10,7 +10,7 @@
 //!
 //! A field with nothing below it is `{}`. Keys of another kind are skipped, as upstream: a later version may know them.
 
-use super::{FieldSet, PathElement};
+use super::{FieldSet, Node, PathElement};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
@@ -100,16 +100,18 @@ fn read(value: &Value, depth: usize) -> Result<(FieldSet<'_>, bool), FieldsError
     if depth > DEPTH_LIMIT {
         return Err(error(format!("nested deeper than {DEPTH_LIMIT} levels")));
     }
-    let mut set = FieldSet { nodes: Vec::with_capacity(map.len()) };
+    let mut nodes = Vec::with_capacity(map.len());
     let mut itself = false;
     for (key, below) in map {
         if key == "." {
             itself = true;
         } else if let Some(element) = read_key(key)? {
             let (below, member) = read(below, depth + 1)?;
-            set.push(element, member, below);
+            nodes.push(Node { element, member, below });
         }
     }
+    // The order of texts is not that of numbers.
+    let set = FieldSet::from_nodes(nodes);
     let member = itself || set.is_empty();
     Ok((set, member))
 }

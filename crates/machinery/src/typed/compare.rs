@@ -27,6 +27,15 @@ impl<'a> Comparison<'a> {
         Self { added: keep(self.added), modified: keep(self.modified), removed: keep(self.removed) }
     }
 
+    /// What is in either.
+    fn union(self, other: Self) -> Self {
+        Self {
+            added: self.added.union(other.added),
+            modified: self.modified.union(other.modified),
+            removed: self.removed.union(other.removed),
+        }
+    }
+
     /// The same, borrowing nothing.
     pub(crate) fn into_owned(self) -> Comparison<'static> {
         Comparison {
@@ -81,12 +90,9 @@ fn walk<'a>(
         (Some(_), None) => part(of_left, left, right, view, depth),
         (Some(_), Some(_)) if !of_left.is_same_kind(of_right) => {
             // The value changed its kind, where the type allows that: what it was counts, and what it is.
-            let (own, mut below) = part(of_left, left, right, view, depth)?;
+            let (own, below) = part(of_left, left, right, view, depth)?;
             let (other, more) = part(of_right, left, right, view, depth)?;
-            below.added = below.added.union(more.added);
-            below.modified = below.modified.union(more.modified);
-            below.removed = below.removed.union(more.removed);
-            Ok((if own == Own::Same { other } else { own }, below))
+            Ok((if own == Own::Same { other } else { own }, below.union(more)))
         }
         _ => part(of_right, left, right, view, depth),
     }
@@ -155,9 +161,7 @@ fn maps<'a>(
     view: View<'a>,
     depth: usize,
 ) -> Result<Comparison<'a>, Problems> {
-    let mut found = Comparison::default();
-    let mut common = 0;
-    let mut entry = |name: &'a str, left: Option<&'a Value>, right: Option<&'a Value>| {
+    let entry = |found: &mut Comparison<'a>, name: &'a str, left: Option<&'a Value>, right: Option<&'a Value>| {
         let field = map.field(name);
         let Some(atom) = field.map(|field| field.atom).or(map.rest) else { return Ok(()) };
         let always = field.is_some_and(|field: &Field| field.always);
@@ -171,18 +175,21 @@ fn maps<'a>(
         found.push(&PathElement::field(name), own, below);
         Ok::<(), Problems>(())
     };
+    // Names come in their order from each side; so each side's findings are in order, and are put together at the end.
+    let (mut found, mut newly_found) = (Comparison::default(), Comparison::default());
+    let mut common = 0;
     for (name, left) in old.into_iter().flatten() {
         let right = new.and_then(|new| new.get(name));
         common += usize::from(right.is_some());
-        entry(name, Some(left), right)?;
+        entry(&mut found, name, Some(left), right)?;
     }
     if new.is_some_and(|new| common < new.len()) {
         let is_old = |name: &String| old.is_some_and(|old| old.contains_key(name));
         for (name, right) in new.into_iter().flatten().filter(|(name, _)| !is_old(name)) {
-            entry(name, None, Some(right))?;
+            entry(&mut newly_found, name, None, Some(right))?;
         }
     }
-    Ok(found)
+    Ok(found.union(newly_found))
 }
 
 fn lists<'a>(
@@ -235,6 +242,7 @@ fn lists<'a>(
             }
         }
     }
+    let mut gone = Comparison::default();
     for (place, repeated) in left.distinct() {
         let element = &left.elements[place];
         if right.find(element).is_none() {
@@ -242,8 +250,8 @@ fn lists<'a>(
                 true => (Own::Removed, Comparison::default()),
                 false => walk(Some(&old[place]), None, view, depth + 1)?,
             };
-            found.push(element, own, below);
+            gone.push(element, own, below);
         }
     }
-    Ok(found)
+    Ok(found.union(gone))
 }

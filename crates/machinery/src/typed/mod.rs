@@ -26,6 +26,9 @@ pub(crate) use value::is_equal;
 /// Objects may be nested so deep. JSON that comes over the network is refused at half of it.
 pub(crate) const DEPTH_LIMIT: usize = 256;
 
+/// So many problems of one object are said.
+const PROBLEMS_SHOWN: usize = 100;
+
 /// What is wrong with an object, field by field.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Problems(Vec<Problem>);
@@ -75,7 +78,12 @@ impl std::fmt::Display for Problems {
             [only] => f.write_str(&show(only)),
             several => {
                 f.write_str("errors:")?;
-                several.iter().try_for_each(|problem| write!(f, "\n  {}", show(problem)))
+                let shown = several.iter().take(PROBLEMS_SHOWN);
+                shown.into_iter().try_for_each(|problem| write!(f, "\n  {}", show(problem)))?;
+                match several.len().saturating_sub(PROBLEMS_SHOWN) {
+                    0 => Ok(()),
+                    more => write!(f, "\n  and {more} more"),
+                }
             }
         }
     }

@@ -1,13 +1,14 @@
 //! The manager's process, and the control plane's.
 
 use super::{RoleResult, shutdown_on_signal};
-use crate::instance::Instance;
-use orrery_api::names::{HostName, SupervisorName};
+use crate::{args::SupervisorArgs, instance::Instance};
+use orrery_api::names::HostName;
 use orrery_client::{Access, kubeconfig};
 use orrery_identity::{Authority, IdentityError, Profile, Usage};
 use orrery_manager::{EnrolError, Manager, NodeEnroller, Purpose, SUPERVISORS};
 use orrery_supervisor::{
-    ControlPlane, EmbeddedControlPlane, Enablement, EnablementConfig, Enroller, WorkloadNamespaces,
+    AuditOptions, ControlPlane, EmbeddedControlPlane, Enablement, EnablementConfig, Enroller, Rotation, TokenOptions,
+    WorkloadNamespaces,
     control_plane::{DeployError, RunConfig},
 };
 use orrery_wire::join::{EnrolReply, EnrolRequest};
@@ -132,9 +133,27 @@ pub(crate) async fn manager(instance: &Instance) -> RoleResult {
     Ok(result?)
 }
 
-pub(crate) async fn supervisor(instance: &Instance, name: SupervisorName) -> RoleResult {
+pub(crate) async fn supervisor(instance: &Instance, args: SupervisorArgs) -> RoleResult {
+    let directory = instance.supervisors().join(args.name.as_str());
+    if args.rotate_token_key {
+        return Ok(orrery_supervisor::rotate_token_key(&directory)?);
+    }
     let shutdown = shutdown_on_signal()?;
-    let directory = instance.supervisors().join(name.as_str());
-    let config = RunConfig { manager_kubeconfig: directory.join(ACCESS_FILE), directory, supervisor: name };
+    let config = RunConfig {
+        manager_kubeconfig: directory.join(ACCESS_FILE),
+        directory,
+        tokens: TokenOptions {
+            issuers: args.service_account_issuer,
+            audiences: args.api_audiences,
+            max_expiration_seconds: args.service_account_max_token_expiration,
+        },
+        audit: AuditOptions {
+            log: args.audit_log.unwrap_or_else(|| instance.audit_log(args.name.as_str())),
+            policy: args.audit_policy,
+            wait: args.audit_blocking,
+            rotation: Rotation { max_bytes: args.audit_max_mib << 20, keep: args.audit_keep },
+        },
+        supervisor: args.name,
+    };
     Ok(orrery_supervisor::control_plane::run(config, shutdown).await?)
 }

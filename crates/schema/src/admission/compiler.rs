@@ -1,7 +1,7 @@
 //! Which variables there are, and what an expression has to give.
 
 use super::input::namespace_decl;
-use crate::cel::{Decl, Environment, Program, Type};
+use orrery_cel::{Decl, Environment, Program, Type};
 use std::sync::Arc;
 
 /// Which variables there are beside `object`, `oldObject`, `request` and `namespaceObject`.

@@ -2,7 +2,7 @@
 
 use super::compiler::{Compiler, Expected};
 use super::input::Input;
-use crate::cel::{Budget, EvalError, PER_CALL_LIMIT, Program, Val};
+use orrery_cel::{Budget, EvalError, PER_CALL_LIMIT, Program, Val};
 use serde_json::Value;
 
 /// What all conditions together may cost; `RuntimeCELCostBudgetMatchConditions`.

@@ -1,7 +1,7 @@
 //! What the variables stand for in a request.
 
-use crate::cel::{Activation, Authorizer, Check, Decl, EvalError, Program, Val};
 use crate::structural::Structural;
+use orrery_cel::{Activation, Authorizer, Check, Decl, EvalError, Program, Val};
 use serde_json::{Value, json};
 use std::sync::{Arc, LazyLock};
 
@@ -81,7 +81,7 @@ pub(super) fn namespace_decl() -> &'static Arc<Decl> {
             }}}},
         }});
         let schema = Structural::read(&schema).expect("written here and covered by a test");
-        Arc::new(Decl::of_schema(&schema, false).expect("written here and covered by a test"))
+        Arc::new(schema.decl(false).expect("written here and covered by a test"))
     });
     &DECL
 }

@@ -3,7 +3,7 @@
 use super::compiler::{Compiler, Expected, Options};
 use super::conditions::{Compiled, FailurePolicy, MatchConditions};
 use super::input::Input;
-use crate::cel::{Budget, Program, Val};
+use orrery_cel::{Budget, Program, Val};
 use serde_json::{Map, Value};
 
 /// How many values a patch may have.

@@ -1,8 +1,8 @@
 //! Policies from their spec to what they decide.
 
 use super::*;
-use crate::cel::{Authorizer, Budget, Check, Decision as Answer, Decl};
 use crate::structural::Structural;
+use orrery_cel::{Authorizer, Budget, Check, Decision as Answer};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -211,7 +211,7 @@ fn expressions_are_checked_when_a_policy_is_written() {
 fn a_policy_is_checked_against_the_types_it_applies_to() {
     let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
         "replicas": {"type": "integer"}}}}});
-    let decl = Arc::new(Decl::of_schema(&Structural::read(&schema).unwrap(), true).unwrap());
+    let decl = Arc::new(Structural::read(&schema).unwrap().decl(true).unwrap());
     let kinds = [TypedKind { group: "apps".into(), version: "v1".into(), kind: "Deployment".into(), decl }];
     let spec = json!({
         "variables": [{"name": "r", "expression": "object.spec.replicas"}],

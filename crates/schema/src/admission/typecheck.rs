@@ -2,8 +2,8 @@
 //! (`plugin/policy/validating/typechecking.go`). They never change what a policy does.
 
 use super::compiler::{Compiler, Expected, Options};
-use crate::cel::Decl;
 use crate::path::{child, index};
+use orrery_cel::Decl;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

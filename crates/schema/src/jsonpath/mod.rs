@@ -181,7 +181,7 @@ pub(crate) fn printed(value: &Value) -> String {
 
 fn number_text(number: &Number) -> String {
     match (number.as_i64(), number.as_f64()) {
-        (None, Some(float)) => crate::number::go_float(float),
+        (None, Some(float)) => orrery_cel::go_float(float),
         (Some(_), _) | (None, None) => number.to_string(),
     }
 }

@@ -1,7 +1,7 @@
 //! Rules with their programs.
 
-use crate::cel::{Decl, Environment, Program, Type};
 use crate::structural::{Structural, ValidationRule, find_field};
+use orrery_cel::{Decl, Environment, Program, Type};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) fn node(schema: &Structural, whole: bool) -> Option<Node> {
     if !has_rules(schema) {
         return None;
     }
-    let decl = Arc::new(Decl::of_schema(schema, whole)?);
+    let decl = Arc::new(schema.decl(whole)?);
     let below = |schema: &Structural| node(schema, schema.extensions.embedded_resource);
     let properties = schema.properties.iter().filter_map(|(name, property)| Some((name.clone(), below(property)?)));
     Some(Node {

@@ -1,10 +1,10 @@
 //! Running rules on an object.
 
 use super::compile::{self, Node, Rule};
-use crate::cel::{Activation, Budget, EvalError, Program, Val};
 use crate::path::{child, index, key, or_nil};
 use crate::structural::{Structural, ValidationRule};
 use crate::validate::{Outcome, list_map_old};
+use orrery_cel::{Activation, Budget, EvalError, Program, Val};
 use orrery_machinery::status::FieldError;
 use serde_json::Value;
 use std::sync::Arc;

@@ -2,9 +2,9 @@
 
 use super::compile::{self, Rule};
 use super::run;
-use crate::cel::{Budget, Decl};
 use crate::path::{child, index, key};
 use crate::structural::Structural;
+use orrery_cel::Budget;
 use orrery_machinery::status::{FieldError, FieldReason};
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ impl Check {
 
     fn rules(&mut self, schema: &Structural, path: &str, place: &Place) {
         let field = child(path, "x-kubernetes-validations");
-        let Some(decl) = Decl::of_schema(schema, place.whole).map(Arc::new) else {
+        let Some(decl) = schema.decl(place.whole).map(Arc::new) else {
             let message = format!(
                 "Internal error: rule declared on schema that does not support validation rules type: '{}' \
                  x-kubernetes-preserve-unknown-fields: '{}'",

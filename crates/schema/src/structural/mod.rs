@@ -23,7 +23,7 @@ pub use read::ReadError;
 pub(crate) use standard::is_meta_field;
 pub use status::check_for_status;
 
-use crate::pattern::Pattern;
+use orrery_cel::pattern::Pattern;
 use orrery_machinery::status::FieldError;
 use serde_json::{Number, Value};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Reading a schema from JSON.
 
 use super::{Additional, Extensions, MAX_DEPTH, Structural, ValidationRule, ValueValidation};
-use crate::pattern::Pattern;
+use orrery_cel::pattern::Pattern;
 use serde_json::{Map, Number, Value};
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 
 use super::Structural;
 use crate::path::child;
-use crate::validate::is_valid_format;
+use orrery_cel::format::is_valid as is_valid_format;
 use orrery_machinery::status::FieldError;
 use serde_json::Value;
 

@@ -4,12 +4,10 @@
 //! On an update, what is as it was does not fail (KEP-4008): [`value`] carries the old value along and turns the errors of
 //! an unchanged part into warnings.
 
-mod format;
 mod lists;
 mod outcome;
 mod value;
 
-pub(crate) use format::{go_duration, is_valid as is_valid_format};
 pub(crate) use lists::list_map_old;
 pub use lists::sets_and_maps;
 pub use outcome::Outcome;

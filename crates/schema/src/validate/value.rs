@@ -1,11 +1,10 @@
 //! The walk through a value with its schema.
 
-use super::format;
 use super::lists::list_map_old;
 use super::outcome::Outcome;
-use crate::number::go_float;
 use crate::path::{child, or_nil};
 use crate::structural::{Additional, Structural};
+use orrery_cel::{format, go_float};
 use orrery_machinery::status::{FieldError, FieldReason};
 use serde_json::{Map, Number, Value};
 

@@ -4,10 +4,6 @@ use super::{
     cycle::{DecidedAlone, Outcome},
     pods::PendingPod,
 };
-use crate::{
-    events::{Recorder, Tone},
-    supervise::chain,
-};
 use k8s_openapi::{
     api::core::v1::{Binding, ObjectReference, Pod, PodCondition},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
@@ -18,6 +14,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use orrery_api::names::HostName;
+use orrery_reconcile::{Recorder, Tone, chain};
 use serde_json::{Value, json};
 
 /// Set to `scheduler` on a pod that was placed without DRS.
@@ -80,15 +77,15 @@ impl Apply {
         let reference = pod.reference();
         if let Some(alone) = alone {
             let message = alone_message(host, alone);
-            self.events.record(&reference, Tone::Warning, "PlacedWithoutDRS", &message).await;
+            self.events.record(&reference, Tone::Warning, "PlacedWithoutDRS", &message);
         }
         let message = format!("Successfully assigned {}/{} to {host}", pod.namespace, pod.name);
-        self.events.record(&reference, Tone::Normal, "Scheduled", &message).await;
+        self.events.record(&reference, Tone::Normal, "Scheduled", &message);
         Done::Bound(host.clone())
     }
 
     async fn refuse(&self, pod: &PendingPod, message: &str) -> Done {
-        self.events.record(&pod.reference(), Tone::Warning, "FailedScheduling", message).await;
+        self.events.record(&pod.reference(), Tone::Warning, "FailedScheduling", message);
         self.park(pod, "Unschedulable", message).await
     }
 

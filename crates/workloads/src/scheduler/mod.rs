@@ -22,13 +22,14 @@ mod queue;
 
 pub use placer::{Placer, PlacerError};
 
-use crate::{events::Recorder, mirror::Mirror, project::node_view, supervise::ControllerError};
+use crate::{mirror::Mirror, project::node_view};
 use apply::Apply;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, runtime::watcher};
 use orrery_api::names::HostName;
 use orrery_drs::{amounts::Amounts, view::NodeView};
+use orrery_reconcile::{ControllerError, Recorder};
 use placer::Asker;
 use pods::{PendingPod, PodState, pod_state};
 use queue::Queue;
@@ -54,6 +55,7 @@ pub(crate) struct Setup {
     pub(crate) client: kube::Client,
     pub(crate) placer: Arc<dyn Placer>,
     pub(crate) supervisor: String,
+    pub(crate) events: Recorder,
 }
 
 /// A pod that was bound and is not yet seen so.
@@ -74,7 +76,7 @@ struct Scheduler {
 
 /// Schedules until the watches end.
 pub(crate) async fn run(setup: Setup) -> Result<(), ControllerError> {
-    let Setup { client, placer, supervisor } = setup;
+    let Setup { client, placer, supervisor, events } = setup;
     let all = watcher::Config::default;
     let mut scheduler = Scheduler {
         // Room is made when a bound pod goes; one that comes is no reason to try others again.
@@ -84,7 +86,7 @@ pub(crate) async fn run(setup: Setup) -> Result<(), ControllerError> {
         assumed: BTreeMap::new(),
         queue: Queue::default(),
         asker: Asker::new(placer, supervisor),
-        apply: Apply::new(client.clone(), Recorder::new(client, SCHEDULER_NAME)),
+        apply: Apply::new(client, events.signed(SCHEDULER_NAME)),
     };
     loop {
         let wake = scheduler.queue.next_wake();

@@ -1,7 +1,6 @@
 //! Who has the last word on a pod's host.
 
 use super::cycle::{Filtered, Placeable};
-use crate::supervise::chain;
 use orrery_api::{
     inventory::{PlacementAnswer, PlacementReviewSpec, PlacementReviewStatus},
     names::HostName,
@@ -11,6 +10,7 @@ use orrery_drs::{
     review::answer,
     view::NodeView,
 };
+use orrery_reconcile::chain;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 

@@ -1,6 +1,6 @@
 //! The rules of containers.
 
-use super::{environment, probe, resources};
+use super::{environment, probe, projection, resources, security};
 use crate::fields::{elements, is_set, one_of, port_number, report, size, text};
 use orrery_machinery::{meta, status::FieldError};
 use serde_json::{Value, json};
@@ -17,8 +17,53 @@ pub(super) fn check_all(spec: &Value, at: &str, volumes: &BTreeSet<&str>, errors
             let field = format!("{at}.{list}[{index}]");
             name(container, &field, &mut names, errors);
             check(container, &field, volumes, errors);
-            probe::check_container(container, &field, list == "initContainers", errors);
+            restarts(container, list, &field, errors);
+            if list == "ephemeralContainers" {
+                ephemeral(container, spec, &field, errors);
+            } else {
+                probe::check_container(container, &field, list == "initContainers", errors);
+            }
         }
+    }
+}
+
+/// An init container that is always restarted is a sidecar.
+fn restarts(container: &Value, list: &str, field: &str, errors: &mut Vec<FieldError>) {
+    let (policy, field) = (&container["restartPolicy"], format!("{field}.restartPolicy"));
+    if !is_set(policy) {
+        return;
+    }
+    match list {
+        "ephemeralContainers" => {
+            errors.push(FieldError::forbidden(field, "cannot be set for an Ephemeral Container"));
+        }
+        _ => one_of(errors, &field, policy, &["Always", "Never", "OnFailure"]),
+    }
+}
+
+/// What a container that only looks at a running pod cannot have.
+fn ephemeral(container: &Value, spec: &Value, field: &str, errors: &mut Vec<FieldError>) {
+    for name in ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy"] {
+        let given = &container[name];
+        if is_set(given) && *given != json!([]) {
+            let why = "cannot be set for an Ephemeral Container";
+            errors.push(FieldError::forbidden(format!("{field}.{name}"), why));
+        }
+    }
+    if size(&container["resources"]) > 0 {
+        let why = "cannot be set for an Ephemeral Container";
+        errors.push(FieldError::forbidden(format!("{field}.resources"), why));
+    }
+    for (index, mount) in elements(&container["volumeMounts"]).enumerate() {
+        for name in ["subPath", "subPathExpr"].into_iter().filter(|name| !text(&mount[*name]).is_empty()) {
+            let why = "cannot be set for an Ephemeral Container";
+            errors.push(FieldError::forbidden(format!("{field}.volumeMounts[{index}].{name}"), why));
+        }
+    }
+    let target = &container["targetContainerName"];
+    let mut known = elements(&spec["containers"]).chain(elements(&spec["initContainers"]));
+    if !text(target).is_empty() && !known.any(|container| container["name"] == *target) {
+        errors.push(FieldError::not_found(format!("{field}.targetContainerName"), target));
     }
 }
 
@@ -52,7 +97,41 @@ fn check(container: &Value, field: &str, volumes: &BTreeSet<&str>, errors: &mut 
     ports(&container["ports"], field, errors);
     environment::check(container, field, errors);
     mounts(&container["volumeMounts"], field, volumes, errors);
+    devices(&container["volumeDevices"], field, volumes, errors);
     resources::check(&container["resources"], &format!("{field}.resources"), errors);
+    if is_set(&container["securityContext"]) {
+        security::container(&container["securityContext"], &format!("{field}.securityContext"), errors);
+    }
+    for (index, policy) in elements(&container["resizePolicy"]).enumerate() {
+        let field = format!("{field}.resizePolicy[{index}]");
+        one_of(errors, &format!("{field}.resourceName"), &policy["resourceName"], &["cpu", "memory"]);
+        let policies = ["NotRequired", "RestartContainer"];
+        one_of(errors, &format!("{field}.restartPolicy"), &policy["restartPolicy"], &policies);
+    }
+}
+
+/// Volumes that are block devices.
+fn devices(devices: &Value, field: &str, volumes: &BTreeSet<&str>, errors: &mut Vec<FieldError>) {
+    let mut paths = BTreeSet::new();
+    for (index, device) in elements(devices).enumerate() {
+        let field = format!("{field}.volumeDevices[{index}]");
+        match text(&device["name"]) {
+            "" => errors.push(FieldError::required(format!("{field}.name"), "")),
+            name if !volumes.contains(name) => {
+                errors.push(FieldError::not_found(format!("{field}.name"), &device["name"]));
+            }
+            _ => {}
+        }
+        let (path, field) = (&device["devicePath"], format!("{field}.devicePath"));
+        if text(path).is_empty() {
+            errors.push(FieldError::required(field, ""));
+        } else {
+            if !paths.insert(text(path)) {
+                errors.push(FieldError::invalid(field.as_str(), path, "must be unique"));
+            }
+            projection::no_way_back(path, &field, errors);
+        }
+    }
 }
 
 fn ports(ports: &Value, field: &str, errors: &mut Vec<FieldError>) {
@@ -120,6 +199,8 @@ fn mounts(mounts: &Value, field: &str, volumes: &BTreeSet<&str>, errors: &mut Ve
         } else if text(sub).split('/').any(|part| part == "..") {
             errors.push(FieldError::invalid(format!("{field}.subPath"), sub, "must not contain '..'"));
         }
+        let modes = ["Bidirectional", "HostToContainer", "None"];
+        one_of(errors, &format!("{field}.mountPropagation"), &mount["mountPropagation"], &modes);
         if !text(sub).is_empty() && is_set(&mount["subPathExpr"]) {
             let why = "subPathExpr and subPath are mutually exclusive";
             errors.push(FieldError::invalid(format!("{field}.subPathExpr"), &mount["subPathExpr"], why));

@@ -1,10 +1,24 @@
 //! The rules of a container's environment.
 
+use super::projection;
 use crate::fields::{elements, is_set, text};
 use orrery_machinery::status::FieldError;
 use serde_json::Value;
 
 const SOURCES: [&str; 5] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
+
+/// Fields of the pod that a variable may hold.
+const FIELDS: &[&str] = &[
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+];
 
 /// Adds an error for each malformed variable.
 pub(super) fn check(container: &Value, field: &str, errors: &mut Vec<FieldError>) {
@@ -63,7 +77,11 @@ fn value_from(variable: &Value, field: &str, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::required(format!("{field}.{from}.key"), ""));
         }
     }
-    if is_set(&source["fieldRef"]) && text(&source["fieldRef"]["fieldPath"]).is_empty() {
-        errors.push(FieldError::required(format!("{field}.fieldRef.fieldPath"), ""));
+    if is_set(&source["fieldRef"]) {
+        projection::field_reference(&source["fieldRef"], FIELDS, &format!("{field}.fieldRef"), errors);
+    }
+    if is_set(&source["resourceFieldRef"]) {
+        let reference = &source["resourceFieldRef"];
+        projection::resource_reference(reference, false, &format!("{field}.resourceFieldRef"), errors);
     }
 }

@@ -1,7 +1,8 @@
 //! The rules of a pod (`k8s.io/kubernetes/pkg/apis/core/validation`), with upstream's field paths and words.
 //!
 //! * `container`: containers of all sorts; `environment`, `probe`, `resources`: parts of them.
-//! * `volume`: volumes.
+//! * `volume`, `projection`: volumes, and what is made into files.
+//! * `security`: security contexts; `scheduling`: where a pod may go.
 //! * `boundary`: what a pod that is a virtual machine cannot have.
 //! * `update`: what may change.
 
@@ -9,13 +10,19 @@ mod boundary;
 mod container;
 mod environment;
 mod probe;
+mod projection;
 mod resources;
+mod scheduling;
+mod security;
 mod update;
 mod volume;
 
 pub(crate) use container::port_name_problems;
 
-use crate::fields::{elements, is_set, one_of, report, size, text};
+use crate::{
+    fields::{elements, is_set, one_of, report, size, text},
+    rules,
+};
 use orrery_machinery::{
     meta::{self, NameRule},
     status::FieldError,
@@ -89,6 +96,8 @@ fn spec(spec: &Value, at: &str, claims: &BTreeSet<&str>, errors: &mut Vec<FieldE
     names(spec, at, errors);
     errors.extend(meta::validate_labels(&spec["nodeSelector"], &format!("{at}.nodeSelector")));
     tolerations(&spec["tolerations"], &format!("{at}.tolerations"), errors);
+    security::pod(spec, at, errors);
+    scheduling::check(spec, at, errors);
     for (index, secret) in elements(&spec["imagePullSecrets"]).enumerate() {
         if text(&secret["name"]).is_empty() {
             errors.push(FieldError::required(format!("{at}.imagePullSecrets[{index}].name"), ""));
@@ -96,31 +105,56 @@ fn spec(spec: &Value, at: &str, claims: &BTreeSet<&str>, errors: &mut Vec<FieldE
     }
     for (index, alias) in elements(&spec["hostAliases"]).enumerate() {
         let ip = &alias["ip"];
-        if text(ip).parse::<std::net::IpAddr>().is_err() {
-            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-            errors.push(FieldError::invalid(format!("{at}.hostAliases[{index}].ip"), ip, why));
+        report(errors, &format!("{at}.hostAliases[{index}].ip"), ip, &rules::ip_problems(text(ip)));
+        for (number, host) in elements(&alias["hostnames"]).enumerate() {
+            let field = format!("{at}.hostAliases[{index}].hostnames[{number}]");
+            report(errors, &field, host, &meta::dns_subdomain_problems(text(host)));
         }
     }
 }
 
+const MOST_SERVERS: usize = 3;
+const MOST_SEARCHES: usize = 32;
+const SEARCHES_LIMIT: usize = 2048;
+
 fn dns(spec: &Value, at: &str, errors: &mut Vec<FieldError>) {
-    let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+    let policies = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
     one_of(errors, &format!("{at}.dnsPolicy"), &spec["dnsPolicy"], &policies);
-    let config = &spec["dnsConfig"];
+    let (config, field) = (&spec["dnsConfig"], format!("{at}.dnsConfig"));
+    let servers = &config["nameservers"];
     if spec["dnsPolicy"] == "None" {
         if !is_set(config) {
             let why = "must provide `dnsConfig` when `dnsPolicy` is None";
-            errors.push(FieldError::required(format!("{at}.dnsConfig"), why));
-        } else if size(&config["nameservers"]) == 0 {
+            errors.push(FieldError::required(field.as_str(), why));
+        } else if size(servers) == 0 {
             let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
-            errors.push(FieldError::required(format!("{at}.dnsConfig.nameservers"), why));
+            errors.push(FieldError::required(format!("{field}.nameservers"), why));
         }
     }
-    for (index, server) in elements(&config["nameservers"]).enumerate() {
-        if text(server).parse::<std::net::IpAddr>().is_err() {
-            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-            errors.push(FieldError::invalid(format!("{at}.dnsConfig.nameservers[{index}]"), server, why));
-        }
+    if size(servers) > MOST_SERVERS {
+        let why = format!("must not have more than {MOST_SERVERS} nameservers");
+        errors.push(FieldError::invalid(format!("{field}.nameservers"), servers, &why));
+    }
+    for (index, server) in elements(servers).enumerate() {
+        report(errors, &format!("{field}.nameservers[{index}]"), server, &rules::ip_problems(text(server)));
+    }
+    let searches = &config["searches"];
+    if size(searches) > MOST_SEARCHES {
+        let why = format!("must not have more than {MOST_SEARCHES} search paths");
+        errors.push(FieldError::invalid(format!("{field}.searches"), searches, &why));
+    }
+    if elements(searches).map(|search| text(search).len() + 1).sum::<usize>() > SEARCHES_LIMIT + 1 {
+        let why = format!("must not have more than {SEARCHES_LIMIT} characters (including spaces) in the search list");
+        errors.push(FieldError::invalid(format!("{field}.searches"), searches, &why));
+    }
+    for (index, search) in elements(searches).enumerate().filter(|(_, search)| *search != ".") {
+        // Names of hosts may begin with an underscore here, and end with a dot.
+        let plain = text(search).strip_suffix('.').unwrap_or(text(search)).replace('_', "-");
+        let problems = meta::dns_subdomain_problems(plain.trim_start_matches('-'));
+        report(errors, &format!("{field}.searches[{index}]"), search, &problems);
+    }
+    for (index, _) in elements(&config["options"]).enumerate().filter(|(_, o)| text(&o["name"]).is_empty()) {
+        errors.push(FieldError::required(format!("{field}.options[{index}]"), "must not be empty"));
     }
 }
 

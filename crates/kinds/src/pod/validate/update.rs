@@ -20,8 +20,9 @@ pub(super) fn check(spec: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     deadline(&spec["activeDeadlineSeconds"], &old["activeDeadlineSeconds"], errors);
     tolerations(&spec["tolerations"], &old["tolerations"], errors);
     gates(&spec["schedulingGates"], &old["schedulingGates"], errors);
-    if without_mutable(spec, old) != *old {
-        errors.push(FieldError::forbidden("spec", FIXED));
+    let unchanged = without_mutable(spec, old);
+    if unchanged != *old {
+        errors.push(FieldError::forbidden("spec", &crate::difference::describe(FIXED, old, &unchanged)));
     }
 }
 
@@ -35,6 +36,15 @@ fn without_mutable(spec: &Value, old: &Value) -> Value {
             }
         }
     }
+    if old["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0)
+        && spec["terminationGracePeriodSeconds"] == 1
+        && let Some(same) = same.as_object_mut()
+    {
+        same.insert("terminationGracePeriodSeconds".into(), old["terminationGracePeriodSeconds"].clone());
+    }
+    if size(&old["schedulingGates"]) > 0 {
+        narrowed_placement(&mut same, old);
+    }
     if let Some(same) = same.as_object_mut() {
         for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
             match old.get(field) {
@@ -46,6 +56,41 @@ fn without_mutable(spec: &Value, old: &Value) -> Value {
         same.retain(|field, value| !value.is_null() || old.get(field).is_some());
     }
     same
+}
+
+/// While a pod may not be scheduled yet, where it may go can be narrowed: labels of nodes are added, and the rules for
+/// nodes are set.
+fn narrowed_placement(same: &mut Value, old: &Value) {
+    let Some(fields) = same.as_object_mut() else { return };
+    let kept = elements_of(&old["nodeSelector"])
+        .all(|(key, value)| fields.get("nodeSelector").is_some_and(|selector| selector.get(key) == Some(value)));
+    let rules = |spec: &Value| spec["affinity"]["nodeAffinity"].clone();
+    if kept {
+        put_back(fields, old, "nodeSelector");
+    }
+    let mut others = fields.get("affinity").cloned().unwrap_or_default();
+    let mut before = old["affinity"].clone();
+    for affinity in [&mut others, &mut before] {
+        if let Some(affinity) = affinity.as_object_mut() {
+            affinity.remove("nodeAffinity");
+        }
+    }
+    let nothing = |value: &Value| value.as_object().is_none_or(serde_json::Map::is_empty);
+    let had_required = !rules(old)["requiredDuringSchedulingIgnoredDuringExecution"].is_null();
+    if !had_required && (others == before || (nothing(&others) && nothing(&before))) {
+        put_back(fields, old, "affinity");
+    }
+}
+
+fn elements_of(map: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    map.as_object().into_iter().flatten()
+}
+
+fn put_back(fields: &mut serde_json::Map<String, Value>, old: &Value, field: &str) {
+    match old.get(field) {
+        Some(value) => drop(fields.insert(field.to_owned(), value.clone())),
+        None => drop(fields.remove(field)),
+    }
 }
 
 fn deadline(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
