@@ -120,6 +120,11 @@ pub struct VersionInfo {
     pub minor: String,
     /// Such as `v1.36.0+orrery-0.1.0`.
     pub git_version: String,
+    /// The commit it was built of: `ORRERY_COMMIT` of the build's environment, or `unknown`.
+    pub git_commit: String,
+    /// When it was built, in RFC 3339: `ORRERY_BUILD_DATE` of the build's environment, or the beginning of time, as
+    /// Kubernetes has it in builds that don't say.
+    pub build_date: String,
 }
 
 impl Default for VersionInfo {
@@ -128,6 +133,8 @@ impl Default for VersionInfo {
             major: "1".into(),
             minor: "36".into(),
             git_version: concat!("v1.36.0+orrery-", env!("CARGO_PKG_VERSION")).into(),
+            git_commit: option_env!("ORRERY_COMMIT").unwrap_or("unknown").into(),
+            build_date: option_env!("ORRERY_BUILD_DATE").unwrap_or("1970-01-01T00:00:00Z").into(),
         }
     }
 }

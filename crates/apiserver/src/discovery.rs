@@ -121,7 +121,8 @@ fn version(server: &ApiServer) -> Value {
     let version = &server.version;
     json!({
         "major": version.major, "minor": version.minor, "gitVersion": version.git_version,
-        "gitCommit": "", "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "rustc",
+        "gitCommit": version.git_commit, "gitTreeState": "", "buildDate": version.build_date, "goVersion": "",
+        "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
     })
 }

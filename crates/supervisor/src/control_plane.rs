@@ -20,12 +20,13 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Name of the file that says that there is a control plane, in the Supervisor's directory.
 const CONFIG_FILE: &str = "control-plane.json";
 /// The version of that file.
-const CONFIG_VERSION: u32 = 1;
+pub const CONFIG_VERSION: u32 = 1;
 /// Where Services' cluster addresses come from.
 const SERVICE_RANGE: &str = "10.96.0.0/16";
 /// How often the process looks for its configuration before enablement has written it.
@@ -38,9 +39,10 @@ pub struct ControlPlaneConfig {
     pub version: u32,
     /// The Supervisor's name.
     pub supervisor: String,
-    /// Where the API is served.
+    /// Where the API is served. With port 0 the system chooses a free one.
     pub listen: SocketAddr,
-    /// How clients reach it, such as `https://127.0.0.1:6443`.
+    /// How clients reach it, such as `https://127.0.0.1:6443`. When `listen` leaves the port open, the control plane
+    /// writes here which one it got.
     pub endpoint: String,
 }
 
@@ -225,8 +227,7 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
     let Some(deployed) = wait_for_config(&config.directory, &shutdown).await? else { return Ok(()) };
     let authorities = Arc::new(Authorities::load_or_create(&config.directory.join("pki"))?);
     let address = deployed.listen;
-    let listener =
-        tokio::net::TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+    let listener = listen(deployed, &config.directory).await?;
     let serving = authorities.issue_serving(&[address.ip().to_string()])?;
     let tls = tls::server(&serving, tls::Clients::Optional(authorities.client_ca_pem()), &["h2", "http/1.1"])?;
     let store = Embedded::open(&config.directory.join("store.db"), EmbeddedOptions::default()).await?;
@@ -251,6 +252,18 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
     }
     store.close().await;
     Ok(result?)
+}
+
+/// Binds the configured address, and writes down which port the system chose when it had the choice.
+async fn listen(mut deployed: ControlPlaneConfig, directory: &Path) -> Result<TcpListener, RunError> {
+    let address = deployed.listen;
+    let failed = |source| RunError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    if address.port() == 0 {
+        deployed.endpoint = format!("https://{}", listener.local_addr().map_err(failed)?);
+        deployed.store(directory)?;
+    }
+    Ok(listener)
 }
 
 /// The controllers and the scheduler, over the server's router in this process.
@@ -294,6 +307,21 @@ async fn wait_for_config(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_was_left_open_is_written_down() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = ControlPlaneConfig {
+            version: CONFIG_VERSION,
+            supervisor: "supervisor-1".into(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            endpoint: "https://127.0.0.1:0".into(),
+        };
+        let listener = listen(config, directory.path()).await.unwrap();
+        let written = ControlPlaneConfig::load(directory.path()).unwrap().unwrap();
+        assert_eq!(written.endpoint, format!("https://{}", listener.local_addr().unwrap()));
+        assert_eq!(written.listen.port(), 0);
+    }
 
     #[test]
     fn a_configuration_reads_back_and_a_newer_one_is_refused() {

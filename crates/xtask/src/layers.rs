@@ -1,7 +1,7 @@
 //! A crate imports only what lies below it.
 //!
 //! Each crate names its layer under `[package.metadata.orrery]`. Normal and build dependencies go strictly down; what only
-//! tests use may also be beside, or made for development.
+//! tests use may also be beside, or made for development. What is made for development may use its like.
 
 use crate::report::{Problem, Verdict};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
@@ -67,8 +67,9 @@ fn judge(crates: &[Crate]) -> Verdict {
             let (Some(own), Some(other)) = (ranks.get(member.name.as_str()), ranks.get(used.name.as_str())) else {
                 continue;
             };
-            let development = LAYERS[*other] == "development";
-            let fine = other < own || (used.only_in_tests && (other == own || development));
+            let development = |rank: usize| LAYERS[rank] == "development";
+            let beside = other == own && (used.only_in_tests || development(*own));
+            let fine = other < own || beside || (used.only_in_tests && development(*other));
             if !fine && used.name != member.name {
                 problems.push(Problem {
                     what: format!(
@@ -104,6 +105,7 @@ mod tests {
             ("4b", "4a", false, true),
             ("4a", "4b", false, false),
             ("development", "5", false, true),
+            ("development", "development", false, true),
             ("5", "development", true, true),
             ("5", "development", false, false),
             ("0", "guest", false, true),

@@ -20,6 +20,9 @@
 //! `cargo xtask bench` measures the product beside a peer in the same run; no number fails it. `cargo xtask torture` ends
 //! processes violently and looks whether anything is lost.
 //!
+//! `cargo xtask conformance` is `conformance`, a program of its own, so that nothing of its dependencies is built for a
+//! check.
+//!
 //! Start reading at [`run_check`] or, for benchmarks, at [`bench::run`].
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a command-line program")]
@@ -38,7 +41,11 @@ mod words;
 
 use clap::{Parser, Subcommand};
 use report::Verdict;
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
 
 /// Development tasks.
 #[derive(Parser)]
@@ -65,6 +72,13 @@ enum Task {
     Bench(bench::Bench),
     /// End the product's processes violently, again and again, and check that nothing acknowledged is lost.
     Torture(torture::Torture),
+    /// Measure an API server with our tests of the published conformance list; see `cargo xtask conformance --help`.
+    #[command(disable_help_flag = true)]
+    Conformance {
+        /// What `conformance` is started with.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -73,10 +87,24 @@ fn main() -> ExitCode {
         Task::Shapes(options) => return shapes::run(&root(), &options),
         Task::Bench(options) => return bench::run(&root(), options),
         Task::Torture(options) => return torture::run(&root(), &options),
+        Task::Conformance { arguments } => return conformance(&arguments),
     };
     let verdicts = run_check(&root(), no_lint, update_ratchet);
     verdicts.iter().for_each(|verdict| println!("{verdict}"));
     if verdicts.iter().all(Verdict::is_good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs `conformance`, which cargo builds first. Its exit code is ours.
+fn conformance(arguments: &[OsString]) -> ExitCode {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let program = ["run", "--quiet", "--package", "orrery-conformance", "--bin", "conformance", "--"];
+    match Command::new(cargo).args(program).args(arguments).status() {
+        Ok(status) => status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from),
+        Err(error) => {
+            println!("cannot run cargo: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The workspace's directory: two above this crate's.

@@ -68,6 +68,14 @@ pub(crate) fn representation(headers: &HeaderMap) -> Result<Representation, ApiE
     Err(ApiError::not_acceptable("application/json"))
 }
 
+/// Whether the client takes an object as it is. What is never stored (a review) has no other form.
+pub(crate) fn takes_object(headers: &HeaderMap) -> bool {
+    let accepted = media(headers);
+    let transformed = |media: &&Media<'_>| media.is_json() && !media.parameter("as").is_empty();
+    // Only those who ask for nothing but tables or metadata are turned away.
+    accepted.is_empty() || accepted.iter().filter(transformed).count() < accepted.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +101,21 @@ mod tests {
             assert_eq!(representation(&headers).ok(), expected, "{accept}");
         }
         assert_eq!(representation(&HeaderMap::new()).ok(), Some(Representation::Object));
+    }
+
+    #[test]
+    fn only_who_asks_for_nothing_but_transformed_objects_takes_none() {
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        for (accept, expected) in [
+            (table.to_owned(), false),
+            (format!("{table},application/json"), true),
+            ("application/json".to_owned(), true),
+            ("application/vnd.kubernetes.protobuf".to_owned(), true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+            assert_eq!(takes_object(&headers), expected, "{accept}");
+        }
+        assert!(takes_object(&HeaderMap::new()));
     }
 }

@@ -165,10 +165,15 @@ pub(crate) fn check(context: &Context<'_>, value: &mut Value, duplicates: &[Stri
             resource.kind, resource.version, resource.kind
         ))
     })?;
+    drop_empty_metadata(value);
     if context.options.validation == FieldValidation::Ignore {
         return Ok(Vec::new());
     }
-    let found: Vec<String> = duplicates.iter().map(|path| format!("duplicate field {path:?}")).chain(unknown).collect();
+    let duplicates = duplicates.iter().map(|path| format!("duplicate field {path:?}"));
+    // In Kubernetes' order: custom resources are parsed whole before their schema looks at them.
+    let custom = !resource.strategic_patches;
+    let found: Vec<String> =
+        if custom { duplicates.chain(unknown).collect() } else { unknown.into_iter().chain(duplicates).collect() };
     if context.options.validation == FieldValidation::Strict && !found.is_empty() {
         let message = format!(
             "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
@@ -180,6 +185,18 @@ pub(crate) fn check(context: &Context<'_>, value: &mut Value, duplicates: &[Stri
         return Err(ApiError::bad_request(message));
     }
     Ok(found)
+}
+
+/// Collections of the metadata that may be left out when they are empty are left out: Kubernetes' types do so when they are
+/// written, and clients compare. (`managedFields` is another matter: empty entries ask for a reset.)
+fn drop_empty_metadata(value: &mut Value) {
+    for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
+        let held = &value["metadata"][field];
+        let empty = held.as_object().is_some_and(Map::is_empty) || held.as_array().is_some_and(Vec::is_empty);
+        if empty {
+            object::set_meta(value, field, None);
+        }
+    }
 }
 
 fn check_kind(context: &Context<'_>, value: &mut Value) -> Result<(), ApiError> {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     auth::Verb,
     http::{
-        ResponseBody,
+        ResponseBody, accept,
         body::{self, RequestBody},
         dispatch::ResourceRequest,
         respond,
@@ -105,6 +105,9 @@ impl Call<'_> {
             return Err(ApiError::method_not_allowed());
         };
         let Some((user, _)) = self.context.caller else { return Err(ApiError::unauthorized()) };
+        if !accept::takes_object(&self.parts.headers) {
+            return Err(ApiError::not_acceptable("application/json"));
+        }
         let (mut review, duplicates) = decode::parse(&self.parts.headers, &self.bytes(body).await?)?;
         let warnings = decode::check(&self.context, &mut review, &duplicates)?;
         if self.resource.namespaced {

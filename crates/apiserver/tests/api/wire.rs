@@ -115,6 +115,9 @@ async fn discovery_and_schemas_are_complete_for_what_is_served() {
     let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap();
     assert!(server.get(url).await.expect(200)["components"]["schemas"].as_object().unwrap().len() > 50);
     let version = server.get("/version").await.expect(200);
+    for part in ["gitCommit", "buildDate"] {
+        assert!(version[part].as_str().is_some_and(|text| !text.is_empty()), "{part}");
+    }
     assert_eq!((&version["major"], &version["minor"]), (&json!("1"), &json!("36")));
     server.get("/apis/none.example").await.expect(404);
 }

@@ -89,6 +89,13 @@ mod tests {
     }
 
     #[test]
+    fn every_document_has_the_metadata_that_custom_resources_refer_to() {
+        let metadata = &document()["components"]["schemas"]["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"];
+        let words = metadata["properties"]["creationTimestamp"]["description"].as_str().unwrap();
+        assert!(words.starts_with("CreationTimestamp is a timestamp"), "{words}");
+    }
+
+    #[test]
     fn the_index_names_each_document_with_its_hash() {
         let documents = documents(&[
             Arc::new(test_descriptor().into()),

@@ -10,6 +10,8 @@ pub(super) const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 /// Name of the schema of deletions' bodies.
 pub(super) const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
+/// What custom resources' schemas refer to without having it.
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 /// A reference to the schema `name`.
 pub(super) fn reference(name: &str) -> Value {
@@ -24,6 +26,7 @@ pub(super) fn common() -> Map<String, Value> {
     schemas.insert(PATCH.into(), json!({"type": "object", "description": patch}));
     add_root::<orrery_api::k8s::apimachinery::pkg::apis::meta::v1::Status>(STATUS, &mut schemas);
     add_root::<orrery_api::k8s::apimachinery::pkg::apis::meta::v1::ListMeta>(LIST_META, &mut schemas);
+    add_root::<orrery_api::k8s::apimachinery::pkg::apis::meta::v1::ObjectMeta>(OBJECT_META, &mut schemas);
     schemas.insert(
         DELETE_OPTIONS.into(),
         json!({

@@ -13,7 +13,7 @@ pub fn v2_document(documents: &[Document]) -> Value {
             paths.insert(path.clone(), path_item(item));
         }
         for (name, schema) in document.content["components"]["schemas"].as_object().into_iter().flatten() {
-            definitions.entry(name.clone()).or_insert_with(|| plain(schema));
+            definitions.entry(name.clone()).or_insert_with(|| definition(schema));
         }
     }
     json!({
@@ -76,6 +76,24 @@ fn parameter(parameter: &Value) -> Value {
     Value::Object(new)
 }
 
+/// The schema of a kind. One that preserves unknown fields is any object: a client that sees some fields refuses all others,
+/// `metadata` included.
+fn definition(schema: &Value) -> Value {
+    if schema[PRESERVES] != true {
+        return plain(schema);
+    }
+    let mut any = json!({"type": "object"});
+    if let Some(kinds) = schema.get(KINDS) {
+        any[KINDS] = kinds.clone();
+    }
+    any
+}
+
+/// That fields are kept which the schema does not name.
+const PRESERVES: &str = "x-kubernetes-preserve-unknown-fields";
+/// Which kinds a schema is of.
+const KINDS: &str = "x-kubernetes-group-version-kind";
+
 /// What of a v3 schema v2 has too: no alternatives, no nullable, references to `definitions`.
 fn plain(schema: &Value) -> Value {
     match schema {
@@ -89,7 +107,12 @@ fn plain(schema: &Value) -> Value {
                 }
                 return merged;
             }
-            let kept = map.iter().filter(|(name, _)| !matches!(name.as_str(), "anyOf" | "oneOf" | "not" | "nullable"));
+            let preserves = map.get(PRESERVES).is_some_and(|value| *value == true);
+            let kept = map.iter().filter(|(name, _)| match name.as_str() {
+                "anyOf" | "oneOf" | "not" | "nullable" => false,
+                "properties" | "items" => !preserves,
+                _ => true,
+            });
             let converted = kept.map(|(name, value)| match (name.as_str(), value) {
                 ("$ref", Value::String(target)) => {
                     (name.clone(), target.replace("#/components/schemas/", "#/definitions/").into())
@@ -130,6 +153,17 @@ mod tests {
         for reference in text.split("\"#/definitions/").skip(1).filter_map(|rest| rest.split('"').next()) {
             assert!(v2["definitions"].get(reference).is_some(), "{reference}");
         }
+    }
+
+    #[test]
+    fn what_preserves_unknown_fields_names_none() {
+        let inner = json!({"type": "object", "description": "d", PRESERVES: true, "properties": {"a": {"type": "string"}}});
+        let outer = json!({"type": "object", KINDS: [{"kind": "A"}], "properties": {"spec": inner}});
+        assert_eq!(definition(&outer)["properties"]["spec"].get("properties"), None);
+        assert_eq!(definition(&outer)["properties"]["spec"]["description"], "d");
+        let mut whole = outer.clone();
+        whole[PRESERVES] = true.into();
+        assert_eq!(definition(&whole), json!({"type": "object", KINDS: [{"kind": "A"}]}));
     }
 
     #[test]
