@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn what_preserves_unknown_fields_names_none() {
-        let inner = json!({"type": "object", "description": "d", PRESERVES: true, "properties": {"a": {"type": "string"}}});
+        let inner =
+            json!({"type": "object", "description": "d", PRESERVES: true, "properties": {"a": {"type": "string"}}});
         let outer = json!({"type": "object", KINDS: [{"kind": "A"}], "properties": {"spec": inner}});
         assert_eq!(definition(&outer)["properties"]["spec"].get("properties"), None);
         assert_eq!(definition(&outer)["properties"]["spec"]["description"], "d");
