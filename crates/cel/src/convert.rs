@@ -54,6 +54,7 @@ fn convert(value: &Val<'_>, path: &str, depth: usize, fuel: &mut u64) -> Result<
                 let Key::String(name) = &key else {
                     return Err(EvalError::new("only strings can be keys of an object"));
                 };
+                *fuel = fuel.checked_sub(name.len() as u64 / 10).ok_or(EvalError::CostExceeded)?;
                 if let Some(value) = map.get(&key) {
                     out.insert(name.to_string(), below(&value?, path, fuel)?);
                 }

@@ -326,14 +326,10 @@ impl<'a> Machine<'_, 'a> {
         if let Fold::OptMap | Fold::OptFlatMap = comprehension.fold {
             return self.opt_map(comprehension, range, scope);
         }
-        if let Val::Map(map) = &range {
-            self.meter.charge_made(map.len())?;
-        }
-        let elements = Elements::of(&range)?;
+        let mut elements = Elements::of(&range)?;
         let mut folded = Folded::new(comprehension.fold);
-        for index in 0..elements.len() {
+        while let Some((first, second)) = elements.next(comprehension.vars.len())? {
             self.meter.charge(comprehension.fold.step_cost())?;
-            let (first, second) = elements.get(index, comprehension.vars.len())?;
             let Some(name) = comprehension.vars.first() else { return Err(EvalError::no_such_overload()) };
             let inner = Scope { name, value: first, outer: scope };
             let second_scope = match (comprehension.vars.get(1), second) {

@@ -2,7 +2,7 @@
 
 use super::decl::ListKind;
 use super::error::EvalError;
-use super::value::{List, MapVal, Object, Val};
+use super::value::{Key, List, MapVal, Object, Val};
 use std::cmp::Ordering;
 
 /// Whether two values are equal. Each value that is looked at takes one of `fuel`, and texts take more.
@@ -84,6 +84,9 @@ fn maps(a: &MapVal<'_>, b: &MapVal<'_>, fuel: &mut u64) -> Result<bool, EvalErro
     }
     burn(fuel, a.len() as u64)?;
     for key in a.keys() {
+        if let Key::String(text) = &key {
+            burn(fuel, text.len() as u64 / 100)?;
+        }
         let (Some(a), Some(b)) = (a.get(&key), b.get(&key)) else { return Ok(false) };
         if !equal(&a?, &b?, fuel)? {
             return Ok(false);

@@ -16,6 +16,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 mod parts;
+pub(crate) use parts::Entries;
 
 /// A value; `'a` is the objects it may be part of.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use super::super::ast::Fold;
 use super::super::error::EvalError;
-use super::super::value::{Key, List, MapVal, Val};
+use super::super::value::{Entries, Key, List, Val};
 use super::{Ran, is_fatal, truth};
 use std::collections::BTreeMap;
 
@@ -19,41 +19,33 @@ impl Fold {
     }
 }
 
-/// What a comprehension runs over.
+/// What a comprehension runs over. Keys are made one by one: a comprehension that ends early has paid for no more.
 pub(super) enum Elements<'r, 'a> {
-    List(&'r List<'a>),
-    Map(&'r MapVal<'a>, Vec<Key>),
+    List(&'r List<'a>, std::ops::Range<usize>),
+    Map(Entries<'r, 'a>),
 }
 
 impl<'r, 'a> Elements<'r, 'a> {
     pub(super) fn of(range: &'r Val<'a>) -> Result<Self, EvalError> {
         match range {
-            Val::List(list) => Ok(Self::List(list)),
-            Val::Map(map) => Ok(Self::Map(map, map.keys())),
+            Val::List(list) => Ok(Self::List(list, 0..list.len())),
+            Val::Map(map) => Ok(Self::Map(map.entries())),
             _ => Err(EvalError::no_such_overload()),
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// The next values of one variable or two.
+    pub(super) fn next(&mut self, vars: usize) -> Result<Option<(Val<'a>, Option<Val<'a>>)>, EvalError> {
         match self {
-            Self::List(list) => list.len(),
-            Self::Map(_, keys) => keys.len(),
-        }
-    }
-
-    /// The values of one variable or two.
-    pub(super) fn get(&self, index: usize, vars: usize) -> Result<(Val<'a>, Option<Val<'a>>), EvalError> {
-        let gone = || EvalError::new("index out of bounds");
-        match self {
-            Self::List(list) => {
-                let item = list.get(index).ok_or_else(gone)??;
+            Self::List(list, places) => {
+                let Some(index) = places.next() else { return Ok(None) };
+                let item = list.get(index).ok_or_else(|| EvalError::new("index out of bounds"))??;
                 let place = Val::Int(i64::try_from(index).unwrap_or(i64::MAX));
-                Ok(if vars == 1 { (item, None) } else { (place, Some(item)) })
+                Ok(Some(if vars == 1 { (item, None) } else { (place, Some(item)) }))
             }
-            Self::Map(map, keys) => {
-                let key = keys.get(index).ok_or_else(gone)?;
-                let value = (vars > 1).then(|| map.get(key)).flatten().transpose()?;
-                Ok((key.to_val(), value))
+            Self::Map(entries) => {
+                let Some((key, value)) = entries.next() else { return Ok(None) };
+                Ok(Some((key, (vars > 1).then_some(value).transpose()?)))
             }
         }
     }

@@ -175,17 +175,17 @@ fn print(out: &mut String, value: &Val<'_>, depth: usize, meter: &mut Meter) -> 
 
 fn entries(out: &mut String, map: &MapVal<'_>, depth: usize, meter: &mut Meter) -> Result<(), EvalError> {
     out.push('{');
-    for (i, key) in map.keys().iter().enumerate() {
+    for (i, key) in map.keys().enumerate() {
         if i > 0 {
             out.push_str(", ");
         }
-        match key {
+        match &key {
             Key::String(text) => out.push_str(&quoted(text)),
             Key::Int(value) => out.push_str(&value.to_string()),
             Key::Bool(flag) => out.push_str(&flag.to_string()),
         }
         out.push_str(": ");
-        if let Some(value) = map.get(key) {
+        if let Some(value) = map.get(&key) {
             print(out, &value?, depth + 1, meter)?;
         }
     }

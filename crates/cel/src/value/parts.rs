@@ -35,6 +35,9 @@ impl<'a> List<'a> {
     }
 }
 
+/// Keys and values of a map.
+pub(crate) type Entries<'r, 'a> = Box<dyn Iterator<Item = (Val<'a>, Result<Val<'a>, EvalError>)> + 'r>;
+
 impl<'a> MapVal<'a> {
     pub(crate) fn len(&self) -> usize {
         match self {
@@ -58,10 +61,21 @@ impl<'a> MapVal<'a> {
         }
     }
 
-    pub(crate) fn keys(&self) -> Vec<Key> {
+    /// Keys and values, one by one and uncopied.
+    pub(crate) fn entries(&self) -> Entries<'_, 'a> {
         match self {
-            Self::Json(map, _) => map.keys().map(|key| Key::String(key.as_str().into())).collect(),
-            Self::Made(map) => map.keys().cloned().collect(),
+            Self::Json(map, decl) => {
+                let (map, decl) = (*map, *decl);
+                Box::new(map.iter().map(move |(key, value)| (Val::String(Text::Borrowed(key)), json_val(value, decl))))
+            }
+            Self::Made(map) => Box::new(map.iter().map(|(key, value)| (key.to_val(), Ok(value.clone())))),
+        }
+    }
+
+    pub(crate) fn keys(&self) -> Box<dyn Iterator<Item = Key> + '_> {
+        match self {
+            Self::Json(map, _) => Box::new(map.keys().map(|key| Key::String(key.as_str().into()))),
+            Self::Made(map) => Box::new(map.keys().cloned()),
         }
     }
 }
