@@ -8,7 +8,7 @@
 use orrery_api::names::{InvalidName, SupervisorName};
 use orrery_client::{Access, json::JsonClient, kubeconfig};
 use orrery_supervisor::{
-    Authorities, AuthoritiesError, ControlPlaneConfig,
+    AuditOptions, Authorities, AuthoritiesError, ControlPlaneConfig, Rotation, TokenOptions,
     control_plane::{self, CONFIG_VERSION, ConfigError, RunConfig, RunError},
 };
 use std::{
@@ -248,6 +248,8 @@ fn task(own: &Path) -> Result<Runner, StartError> {
         supervisor: SupervisorName::new(NAME)?,
         // There is no manager: the scheduler decides alone.
         manager_kubeconfig: own.join("manager.kubeconfig"),
+        tokens: TokenOptions::default(),
+        audit: AuditOptions { log: own.join("audit.log"), policy: None, wait: false, rotation: Rotation::default() },
     };
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(control_plane::run(config, shutdown.clone()));

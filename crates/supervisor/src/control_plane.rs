@@ -226,8 +226,7 @@ pub enum RunError {
 pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), RunError> {
     let Some(deployed) = wait_for_config(&config.directory, &shutdown).await? else { return Ok(()) };
     let authorities = Arc::new(Authorities::load_or_create(&config.directory.join("pki"))?);
-    let address = deployed.listen;
-    let listener = listen(deployed, &config.directory).await?;
+    let (listener, address, endpoint) = listen(deployed, &config.directory).await?;
     let serving = authorities.issue_serving(&[address.ip().to_string()])?;
     let tls = tls::server(&serving, tls::Clients::Optional(authorities.client_ca_pem()), &["h2", "http/1.1"])?;
     let store = Embedded::open(&config.directory.join("store.db"), EmbeddedOptions::default()).await?;
@@ -241,7 +240,7 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
         credentials: authorities.issue_kubelet_client()?,
         server_ca_pem: authorities.kubelet_serving_ca_pem().to_owned(),
     });
-    api.tokens = Some(security::tokens(&config.directory.join("pki"), &deployed.endpoint, &config.tokens)?);
+    api.tokens = Some(security::tokens(&config.directory.join("pki"), &endpoint, &config.tokens)?);
     api.audit = Some(security::audit(&config.directory, &config.audit)?);
     let server = ApiServer::new(api).await?;
     let controllers = tokio::spawn(run_controllers(Arc::clone(&server), config, authorities, shutdown.clone()));
@@ -254,16 +253,21 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
     Ok(result?)
 }
 
-/// Binds the configured address, and writes down which port the system chose when it had the choice.
-async fn listen(mut deployed: ControlPlaneConfig, directory: &Path) -> Result<TcpListener, RunError> {
+/// Binds the configured address, and writes down which port the system chose when it had the choice. Also gives the address
+/// that it is, and the endpoint under which clients reach it.
+async fn listen(
+    mut deployed: ControlPlaneConfig,
+    directory: &Path,
+) -> Result<(TcpListener, SocketAddr, String), RunError> {
     let address = deployed.listen;
     let failed = |source| RunError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
     if address.port() == 0 {
-        deployed.endpoint = format!("https://{}", listener.local_addr().map_err(failed)?);
+        deployed.endpoint = format!("https://{bound}");
         deployed.store(directory)?;
     }
-    Ok(listener)
+    Ok((listener, bound, deployed.endpoint))
 }
 
 /// The controllers and the scheduler, over the server's router in this process.
@@ -317,9 +321,9 @@ mod tests {
             listen: "127.0.0.1:0".parse().unwrap(),
             endpoint: "https://127.0.0.1:0".into(),
         };
-        let listener = listen(config, directory.path()).await.unwrap();
+        let (_listener, bound, _) = listen(config, directory.path()).await.unwrap();
         let written = ControlPlaneConfig::load(directory.path()).unwrap().unwrap();
-        assert_eq!(written.endpoint, format!("https://{}", listener.local_addr().unwrap()));
+        assert_eq!(written.endpoint, format!("https://{bound}"));
         assert_eq!(written.listen.port(), 0);
     }
 
