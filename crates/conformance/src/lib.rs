@@ -16,7 +16,7 @@
 
 pub mod api;
 pub mod ctrl;
-pub mod harness;
+pub use orrery_harness::{self as harness, ensure, same};
 pub mod list;
 pub mod registry;
 pub mod report;

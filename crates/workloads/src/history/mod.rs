@@ -132,7 +132,7 @@ impl History {
         let mut labels = selected.clone();
         labels.insert(REVISION_HASH.to_owned(), hash.to_owned());
         let name = format!("{}-{hash}", owner.key.name);
-        let revision = apps::ControllerRevision {
+        let revision = ControllerRevision {
             metadata: ObjectMeta {
                 name: Some(name.clone()),
                 namespace: Some(owner.key.namespace.clone()),

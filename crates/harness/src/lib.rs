@@ -6,6 +6,11 @@
 //! * [`expect_within`], [`condition`], [`version`] and more: looking into objects.
 //! * [`Failure`], [`ensure!`](crate::ensure), [`same!`](crate::same): saying what is wrong.
 //! * [`Kubectl`]: a real kubectl on the same server. [`WebhookServer`]: an HTTPS server that the API server calls.
+//!
+//! What it is not: it knows no test and no list of them; these are in the crate `conformance`.
+//!
+//! Start reading at [`Context`].
+#![forbid(unsafe_code)]
 
 mod client;
 mod context;

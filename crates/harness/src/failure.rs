@@ -77,7 +77,7 @@ impl<T> During<T> for Outcome<T> {
 macro_rules! ensure {
     ($condition:expr, $($words:tt)+) => {
         if !$condition {
-            return Err($crate::harness::Failure::wrong(format!($($words)+)));
+            return Err($crate::Failure::wrong(format!($($words)+)));
         }
     };
 }
@@ -92,7 +92,7 @@ macro_rules! same {
                 if *found != *wanted {
                     let what = format!($($words)+);
                     let text = format!("{what}: found {found:?}, wanted {wanted:?}");
-                    return Err($crate::harness::Failure::wrong(text));
+                    return Err($crate::Failure::wrong(text));
                 }
             }
         }
