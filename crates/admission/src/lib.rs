@@ -14,7 +14,9 @@
 //! | `ServiceAddresses` | gives Services their cluster addresses and node ports |
 //! | `PodSecurity` | holds pods to the standard that their namespace's labels name |
 //! | `ExpressionRules` | refuses webhook configurations and policies whose expressions do not compile |
+//! | `MutatingAdmissionPolicy` | changes requests as policies in CEL say |
 //! | `MutatingAdmissionWebhook` | lets other programs change and refuse requests |
+//! | `ValidatingAdmissionPolicy` | refuses, warns of and notes requests as policies in CEL say |
 //! | `ValidatingAdmissionWebhook` | lets other programs refuse requests |
 //! | `ResourceQuota` | charges new objects to their namespace's quotas, in the transaction that stores them |
 //!
@@ -25,6 +27,7 @@ mod cache;
 mod expressions;
 mod limits;
 mod matching;
+mod policy;
 mod priority;
 mod quota;
 mod reason;
@@ -64,7 +67,9 @@ pub fn plugins(settings: Settings) -> Vec<Arc<dyn Plugin>> {
         Arc::new(service_addresses::ServiceAddresses { range: settings.service_range }),
         Arc::new(security::PodSecurity),
         Arc::new(expressions::ExpressionRules),
+        Arc::new(policy::MutatingAdmissionPolicy::default()),
         Arc::new(mutating_webhooks),
+        Arc::new(policy::ValidatingAdmissionPolicy::default()),
         Arc::new(validating_webhooks),
         Arc::new(quota::ResourceQuota),
     ]

@@ -26,3 +26,10 @@ const KNOWN: [(&str, u16); 18] = [
 pub(crate) fn known(name: &str) -> Option<&'static str> {
     KNOWN.iter().find(|(known, _)| *known == name).map(|(known, _)| *known)
 }
+
+/// The HTTP status of a policy's reason: 422 for one that policies may not have.
+pub(crate) fn policy_code(name: &str) -> u16 {
+    const OF_POLICIES: [&str; 4] = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
+    let known = KNOWN.iter().find(|(known, _)| *known == name && OF_POLICIES.contains(known));
+    known.map_or(422, |(_, code)| *code)
+}
