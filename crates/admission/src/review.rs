@@ -26,7 +26,7 @@ pub(crate) fn describe(request: &AdmissionRequest<'_>, object: Option<&Value>, f
         "requestKind": requested,
         "requestResource": plural(&resource.group, &resource.version, &resource.plural),
         "operation": request.operation.as_str(),
-        "userInfo": {"username": request.user.name(), "groups": request.user.groups()},
+        "userInfo": user_info(request),
         "dryRun": request.dry_run,
         "options": options(request),
     });
@@ -43,6 +43,18 @@ pub(crate) fn describe(request: &AdmissionRequest<'_>, object: Option<&Value>, f
         }
     }
     described
+}
+
+fn user_info(request: &AdmissionRequest<'_>) -> Value {
+    let user = request.user;
+    let mut info = json!({"username": user.name(), "groups": user.groups()});
+    if !user.uid().is_empty() {
+        info["uid"] = user.uid().into();
+    }
+    if !user.extra().is_empty() {
+        info["extra"] = json!(user.extra());
+    }
+    info
 }
 
 /// The kind of what is sent, which for a part may be another than the resource's.
