@@ -11,7 +11,7 @@ use hyper_util::{
 use orrery_admission::Settings;
 use orrery_apiserver::{ApiServer, Config, User};
 use orrery_identity::{Authority, Profile, Usage, tls};
-use orrery_store::{Embedded, EmbeddedOptions};
+use orrery_store::{Embedded, EmbeddedOptions, Op, RangeRequest, Store as _, Txn};
 use serde_json::{Value, json};
 use std::{
     convert::Infallible,
@@ -25,6 +25,7 @@ pub(crate) const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
 
 pub(crate) struct Server {
     api: Arc<ApiServer>,
+    store: Arc<Embedded>,
     pub(crate) directory: tempfile::TempDir,
 }
 
@@ -60,10 +61,27 @@ impl Server {
     pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Embedded::open(&directory.path().join("store.db"), EmbeddedOptions::default()).await.unwrap();
-        let mut config = Config::new(orrery_kinds::resources(), Arc::new(store));
+        let store = Arc::new(store);
+        let mut config = Config::new(orrery_kinds::resources(), Arc::clone(&store) as _);
         config.bootstrap = true;
         config.admission = orrery_admission::plugins(Settings { service_range: "10.96.0.0/16".parse().unwrap() });
-        Self { api: ApiServer::new(config).await.unwrap(), directory }
+        Self { api: ApiServer::new(config).await.unwrap(), store, directory }
+    }
+
+    /// Replaces a text by another of the same length in all stored objects whose keys hold `part`.
+    pub(crate) async fn edit_stored(&self, part: &str, from: &str, to: &str) {
+        assert_eq!(from.len(), to.len());
+        let page = self.store.range(RangeRequest::default()).await.unwrap();
+        for entry in page.entries.iter().filter(|entry| entry.key.contains(part)) {
+            let mut value = entry.value.to_vec();
+            for at in 0..=value.len().saturating_sub(from.len()) {
+                if value[at..].starts_with(from.as_bytes()) {
+                    value[at..at + to.len()].copy_from_slice(to.as_bytes());
+                }
+            }
+            let put = Op::Put { key: entry.key.clone(), value: value.into(), ttl: None };
+            self.store.txn(Txn { compare: Vec::new(), ops: vec![put] }).await.unwrap();
+        }
     }
 
     pub(crate) async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {

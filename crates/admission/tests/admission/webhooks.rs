@@ -192,11 +192,40 @@ async fn a_webhook_behind_a_service_is_found_at_a_ready_endpoint() {
     server.post("/api/v1/namespaces/default/services", &service).await.expect(201);
     let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": "hooks-1", "labels": {"kubernetes.io/service-name": "hooks"}},
-        "endpoints": [{"addresses": ["127.0.0.1"]}], "ports": [{"name": "", "port": hooks.address.port()}]});
-    let answer = server.post("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", &slice).await;
+        "endpoints": [{"addresses": ["192.0.2.1"]}], "ports": [{"name": "", "port": hooks.address.port()}]});
+    server.post("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", &slice).await.expect(201);
     // Loopback addresses are no endpoints, says validation; the server of the test has no other.
-    assert_eq!(answer.status, 422, "{answer:?}");
-    assert!(answer.message().contains("127.0.0.1"), "{}", answer.message());
+    server.edit_stored("endpointslices", "192.0.2.1", "127.0.0.1").await;
+    let answer = server.post(MAPS, &map("a")).await;
+    assert_eq!(answer.message(), "admission webhook \"s.example.org\" denied the request: not today");
+    let path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/hooks-1";
+    server.call("DELETE", path, None).await.expect(200);
     let answer = server.post(MAPS, &map("a")).await;
     assert!(answer.message().ends_with("no endpoints available for service \"hooks\""), "{}", answer.message());
+}
+
+#[tokio::test]
+async fn connections_are_asked_about_with_their_options() {
+    let rules =
+        json!([{"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/exec"]}]);
+    let rules = json!({"rules": rules});
+    for (validating, mutating) in [(vec![("v", "deny", rules.clone())], vec![]), (vec![], vec![("m", "deny", rules)])] {
+        let (server, hooks) = with(&validating, &mutating).await;
+        let answer = server.call("POST", "/api/v1/namespaces/default/pods/a/exec?command=ls&stdout=true", None).await;
+        assert!(answer.message().contains("denied the request: not today"), "{answer:?}");
+        let asked = hooks.asked();
+        let request = &asked[0];
+        assert_eq!((&request["operation"], &request["subResource"]), (&json!("CONNECT"), &json!("exec")));
+        assert_eq!(request["kind"], json!({"group": "", "version": "v1", "kind": "PodExecOptions"}));
+        assert_eq!((&request["name"], &request["object"]["command"]), (&json!("a"), &json!(["ls"])));
+    }
+}
+
+#[tokio::test]
+async fn webhooks_have_no_say_in_webhooks_and_policies() {
+    let all = json!({"rules": [{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}]});
+    let (server, hooks) = with(&[("no", "deny", all.clone())], &[]).await;
+    server.call("DELETE", &format!("{GROUP}/{VALIDATING}/no"), None).await.expect(200);
+    assert_eq!(hooks.asked().len(), 0);
+    server.post(MAPS, &map("a")).await.expect(201);
 }
