@@ -13,20 +13,32 @@
 //! | `DefaultStorageClass` | gives claims without a class the default one |
 //! | `ServiceAddresses` | gives Services their cluster addresses and node ports |
 //! | `PodSecurity` | holds pods to the standard that their namespace's labels name |
+//! | `ExpressionRules` | refuses webhook configurations and policies whose expressions do not compile |
+//! | `MutatingAdmissionPolicy` | changes requests as policies in CEL say |
+//! | `MutatingAdmissionWebhook` | lets other programs change and refuse requests |
+//! | `ValidatingAdmissionPolicy` | refuses, warns of and notes requests as policies in CEL say |
+//! | `ValidatingAdmissionWebhook` | lets other programs refuse requests |
 //! | `ResourceQuota` | charges new objects to their namespace's quotas, in the transaction that stores them |
 //!
-//! Tasks and channels: none. Start reading at [`plugins`], then `priority` for a small one.
+//! Tasks and channels: none, but for those that keep connections to webhooks. Start reading at [`plugins`], then `priority` for a small one.
 #![forbid(unsafe_code)]
 
+mod cache;
+mod expressions;
 mod limits;
+mod matching;
+mod policy;
 mod priority;
 mod quota;
+mod reason;
+mod review;
 mod runtime_class;
 mod security;
 mod service_account;
 mod service_addresses;
 mod storage_class;
 mod tolerations;
+mod webhook;
 
 use orrery_apiserver::{AdmissionRequest, Plugin};
 use orrery_machinery::status::{ApiError, Target};
@@ -44,6 +56,7 @@ pub struct Settings {
 /// All plugins, in the order in which they are asked.
 #[must_use]
 pub fn plugins(settings: Settings) -> Vec<Arc<dyn Plugin>> {
+    let (mutating_webhooks, validating_webhooks) = webhook::plugins();
     vec![
         Arc::new(limits::LimitRanger),
         Arc::new(service_account::ServiceAccount),
@@ -53,6 +66,11 @@ pub fn plugins(settings: Settings) -> Vec<Arc<dyn Plugin>> {
         Arc::new(storage_class::DefaultStorageClass),
         Arc::new(service_addresses::ServiceAddresses { range: settings.service_range }),
         Arc::new(security::PodSecurity),
+        Arc::new(expressions::ExpressionRules),
+        Arc::new(policy::MutatingAdmissionPolicy::default()),
+        Arc::new(mutating_webhooks),
+        Arc::new(policy::ValidatingAdmissionPolicy::default()),
+        Arc::new(validating_webhooks),
         Arc::new(quota::ResourceQuota),
     ]
 }
