@@ -26,6 +26,11 @@ pub fn maps_in<'a>(map: &'a mut Map<String, Value>, key: &str) -> impl Iterator<
     map.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
+/// What stands at `path`, names from the root on; none when it is not there.
+pub fn place<'a>(value: &'a mut Value, path: &[&str]) -> Option<&'a mut Value> {
+    path.iter().try_fold(value, |value, name| value.get_mut(*name))
+}
+
 /// The elements of a list; none of what is no list.
 pub fn elements(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()

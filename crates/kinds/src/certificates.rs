@@ -43,24 +43,25 @@ const fn part(name: &'static str, does: PartOf) -> Subresource {
 }
 
 /// Who approves writes the decision, who signs the certificate and how that failed.
-const SUBRESOURCES: &[Subresource] = &[part("approval", approval), part("status", status)];
+const SUBRESOURCES: &[Subresource] =
+    &[part("approval", |old, sent| approval(old, &sent)), part("status", |old, sent| status(old, &sent))];
 
 fn is_decision(condition: &Value) -> bool {
     matches!(text(&condition["type"]), "Approved" | "Denied")
 }
 
-fn approval(old: &Value, sent: Value) -> Value {
-    let mut kept = with_metadata_of(old, &sent);
+fn approval(old: &Value, sent: &Value) -> Value {
+    let mut kept = with_metadata_of(old, sent);
     let conditions = merged(&sent["status"]["conditions"], &old["status"]["conditions"]);
     set_conditions(&mut kept, conditions);
     kept
 }
 
-fn status(old: &Value, sent: Value) -> Value {
-    let mut kept = with_metadata_of(old, &sent);
+fn status(old: &Value, sent: &Value) -> Value {
+    let mut kept = with_metadata_of(old, sent);
     let conditions = merged(&old["status"]["conditions"], &sent["status"]["conditions"]);
     match sent["status"].as_object() {
-        Some(status) => kept["status"] = status.clone().into(),
+        Some(status) => drop(kept.as_object_mut().map(|kept| kept.insert("status".to_owned(), status.clone().into()))),
         None => drop(kept.as_object_mut().map(|kept| kept.remove("status"))),
     }
     set_conditions(&mut kept, conditions);
@@ -311,12 +312,12 @@ mod tests {
         sent["spec"]["username"] = "other".into();
         sent["status"] =
             json!({"conditions": [condition("Approved"), condition("Failed")], "certificate": pem("CERTIFICATE")});
-        let approved = approval(&old, sent.clone());
+        let approved = approval(&old, &sent);
         assert_eq!(
             (&approved["spec"], &approved["status"]),
             (&old["spec"], &json!({"conditions": [condition("Approved")]}))
         );
-        let signed = status(&old, sent);
+        let signed = status(&old, &sent);
         assert_eq!(signed["status"]["conditions"], json!([condition("Failed")]));
         assert_eq!(validate(&signed, Some(&old)), []);
         assert_eq!(

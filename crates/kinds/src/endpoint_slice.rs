@@ -32,16 +32,16 @@ const COLUMNS: &[Column] = &[
             Some(number) => number.to_string(),
             None => port["name"].as_str().unwrap_or("*").to_owned(),
         };
-        shown(elements(&slice["ports"]).map(port).collect()).into()
+        shown(&elements(&slice["ports"]).map(port).collect::<Vec<_>>()).into()
     }),
     column("Endpoints", 0, "The addresses.", |slice, _| {
         let addresses = elements(&slice["endpoints"]).flat_map(|endpoint| elements(&endpoint["addresses"]));
-        shown(addresses.map(|address| text(address).to_owned()).collect()).into()
+        shown(&addresses.map(|address| text(address).to_owned()).collect::<Vec<_>>()).into()
     }),
 ];
 
 /// Three of a list, and how many more there are.
-fn shown(all: Vec<String>) -> String {
+fn shown(all: &[String]) -> String {
     match all.len() {
         0 => "<unset>".to_owned(),
         1..=3 => all.join(","),

@@ -34,17 +34,19 @@ const SUBRESOURCES: &[Subresource] = &[Subresource {
     kind_group: Text::Borrowed(""),
     kind_version: Text::Borrowed("v1"),
     verbs: &["update"],
-    does: Does::Part(finalize),
+    does: Does::Part(|old, sent| finalize(old, &sent)),
 }];
 
-fn finalize(old: &Value, mut sent: Value) -> Value {
+fn finalize(old: &Value, sent: &Value) -> Value {
     let mut kept = old.clone();
-    let finalizers = sent["spec"]["finalizers"].take();
+    let finalizers = sent["spec"]["finalizers"].clone();
     if let Some(spec) = kept.as_object_mut().and_then(|namespace| map_at(namespace, "spec")) {
         spec.insert("finalizers".into(), if finalizers.is_null() { json!([]) } else { finalizers });
     }
-    if let Some(status) = sent.get("status").filter(|status| !status.is_null()) {
-        kept["status"] = status.clone();
+    if let (Some(status), Some(namespace)) =
+        (sent.get("status").filter(|status| !status.is_null()), kept.as_object_mut())
+    {
+        namespace.insert("status".into(), status.clone());
     }
     kept
 }

@@ -49,12 +49,12 @@ pub fn descriptor() -> FixedResource {
 const SUBRESOURCES: &[Subresource] = &[
     Subresource::handled("attach", ("", "v1", "PodAttachOptions"), &["create", "get"]),
     Subresource::handled("binding", ("", "v1", "Binding"), &["create"]),
-    part("ephemeralcontainers", parts::ephemeral_containers),
+    part("ephemeralcontainers", |old, sent| parts::ephemeral_containers(old, &sent)),
     Subresource::handled("eviction", ("policy", "v1", "Eviction"), &["create"]),
     Subresource::handled("exec", ("", "v1", "PodExecOptions"), &["create", "get"]),
     Subresource::handled("log", ("", "v1", "Pod"), &["get"]),
     Subresource::handled("portforward", ("", "v1", "PodPortForwardOptions"), &["create", "get"]),
-    part("resize", parts::resize),
+    part("resize", |old, sent| parts::resize(old, &sent)),
 ];
 
 const fn part(name: &'static str, does: PartOf) -> Subresource {

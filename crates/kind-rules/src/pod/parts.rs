@@ -2,7 +2,7 @@
 //! resources of its containers.
 
 use crate::{
-    fields::{elements, is_set, text},
+    fields::{elements, is_set, place, text},
     pod::qos,
     quantity,
 };
@@ -10,22 +10,22 @@ use orrery_machinery::{meta, status::FieldError};
 use serde_json::{Value, json};
 
 /// The pod with the ephemeral containers, the labels and the annotations that were sent.
-pub(super) fn ephemeral_containers(old: &Value, sent: Value) -> Value {
-    let mut kept = with_metadata(old, &sent);
-    kept["spec"]["ephemeralContainers"] = sent["spec"]["ephemeralContainers"].clone();
-    if kept["spec"]["ephemeralContainers"].is_null()
-        && let Some(spec) = kept["spec"].as_object_mut()
-    {
-        spec.remove("ephemeralContainers");
+pub(super) fn ephemeral_containers(old: &Value, sent: &Value) -> Value {
+    let mut kept = with_metadata(old, sent);
+    if let Some(spec) = place(&mut kept, &["spec"]).and_then(Value::as_object_mut) {
+        match &sent["spec"]["ephemeralContainers"] {
+            Value::Null => drop(spec.remove("ephemeralContainers")),
+            containers => drop(spec.insert("ephemeralContainers".to_owned(), containers.clone())),
+        }
     }
     kept
 }
 
 /// The pod with the resources that were sent for the containers that it has.
-pub(super) fn resize(old: &Value, sent: Value) -> Value {
-    let mut kept = with_metadata(old, &sent);
+pub(super) fn resize(old: &Value, sent: &Value) -> Value {
+    let mut kept = with_metadata(old, sent);
     for list in ["containers", "initContainers"] {
-        for container in kept["spec"][list].as_array_mut().into_iter().flatten() {
+        for container in place(&mut kept, &["spec", list]).and_then(Value::as_array_mut).into_iter().flatten() {
             let same = elements(&sent["spec"][list]).find(|sent| sent["name"] == container["name"]);
             let (Some(same), Some(fields)) = (same, container.as_object_mut()) else { continue };
             for field in ["resources", "resizePolicy"] {
@@ -139,7 +139,7 @@ mod tests {
         let mut sent = pod();
         sent["spec"]["containers"][0]["image"] = "other".into();
         sent["spec"]["ephemeralContainers"] = json!([{"name": "debug", "image": "y"}, {"name": "more", "image": "z"}]);
-        let new = ephemeral_containers(&pod(), sent);
+        let new = ephemeral_containers(&pod(), &sent);
         assert_eq!(new["spec"]["containers"], pod()["spec"]["containers"]);
         let errors = |new: &Value| {
             let mut errors = Vec::new();
@@ -161,7 +161,7 @@ mod tests {
             let mut sent = pod();
             sent["spec"]["containers"][0]["image"] = "other".into();
             sent["spec"]["containers"][0]["resources"] = resources;
-            let new = resize(&pod(), sent);
+            let new = resize(&pod(), &sent);
             assert_eq!(new["spec"]["containers"][0]["image"], "x");
             let mut errors = Vec::new();
             check_resize(&new, &pod(), &mut errors);

@@ -86,7 +86,7 @@ fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         rules::optional_name(&mut errors, "spec.serviceName", &spec["serviceName"], meta::dns_label_problems);
     }
     if changed("template") {
-        let claims = elements(&spec["volumeClaimTemplates"]).map(|claim| meta::name(claim)).collect();
+        let claims = elements(&spec["volumeClaimTemplates"]).map(meta::name).collect();
         pod::validate_template_with_claims(&spec["template"], "spec.template", &claims, &mut errors);
     }
     if let Some(old) = old {

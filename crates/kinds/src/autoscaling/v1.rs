@@ -1,7 +1,7 @@
 //! `autoscaling/v1 HorizontalPodAutoscaler`: the target for the CPU as a field, all else that version 2 has as JSON in
 //! annotations.
 
-use crate::fields::{elements, is_set, map_at, set_default, size, text};
+use crate::fields::{elements, is_set, map_at, place, set_default, size, text};
 use orrery_api::k8s::api::autoscaling::v1::HorizontalPodAutoscaler;
 use orrery_machinery::{
     descriptor::{FixedResource, OtherForm, StoredAs, Text},
@@ -55,18 +55,17 @@ fn is_cpu(metric: &Value) -> bool {
 }
 
 fn on_read(object: &mut Value) {
-    let metrics = &mut object["spec"]["metrics"];
     let mut own = Value::Null;
-    if let Some(list) = metrics.as_array_mut()
+    if let Some(list) = place(object, &["spec", "metrics"]).and_then(Value::as_array_mut)
         && let Some(index) =
             list.iter().position(|metric| is_cpu(metric) && is_set(&metric["resource"]["target"]["averageUtilization"]))
     {
-        own = list.remove(index)["resource"]["target"]["averageUtilization"].take();
+        own = list.remove(index)["resource"]["target"]["averageUtilization"].clone();
     }
     let current = elements(&object["status"]["currentMetrics"]).find(|metric| is_cpu(metric));
     let current = current.map(|metric| metric["resource"]["current"]["averageUtilization"].clone()).unwrap_or_default();
     for (parent, field, annotation) in ANNOTATED {
-        let taken = object[parent].as_object_mut().and_then(|parent| parent.remove(field));
+        let taken = place(object, &[parent]).and_then(Value::as_object_mut).and_then(|parent| parent.remove(field));
         let Some(value) = taken.filter(|value| is_set(value) && (size(value) > 0)) else { continue };
         if let Some(annotations) = map_at(meta::metadata_mut(object), "annotations") {
             annotations.insert(annotation.to_owned(), value.to_string().into());
@@ -74,13 +73,6 @@ fn on_read(object: &mut Value) {
     }
     insert(object, "spec", "targetCPUUtilizationPercentage", own);
     insert(object, "status", "currentCPUUtilizationPercentage", current);
-    for parent in ["spec", "status"] {
-        if object[parent].is_null()
-            && let Some(fields) = object.as_object_mut()
-        {
-            fields.remove(parent);
-        }
-    }
 }
 
 fn on_write(object: &mut Value) {
@@ -96,7 +88,9 @@ fn on_write(object: &mut Value) {
     if no_annotations {
         meta::metadata_mut(object).remove("annotations");
     }
-    let own = object["spec"].as_object_mut().and_then(|spec| spec.remove("targetCPUUtilizationPercentage"));
+    let own = place(object, &["spec"])
+        .and_then(Value::as_object_mut)
+        .and_then(|spec| spec.remove("targetCPUUtilizationPercentage"));
     let none = size(&object["spec"]["metrics"]) == 0;
     let percent = own.filter(is_set).or_else(|| none.then(|| json!(80)));
     if let Some(percent) = percent {

@@ -3,7 +3,7 @@
 use super::{failure_policy, success_policy};
 use crate::{
     columns::{column, selector_text, wide_template_columns},
-    fields::{elements, existing_map, is_set, map_at, maps_in, one_of, report, set_default, size, text},
+    fields::{elements, existing_map, is_set, map_at, maps_in, one_of, place, report, set_default, size, text},
     pod, rules,
 };
 use orrery_api::k8s::api::batch::v1::Job;
@@ -340,36 +340,41 @@ fn template_change(job: &Value, old: &Value, errors: &mut Vec<FieldError>) {
             ("metadata", "labels"),
             ("metadata", "annotations"),
         ] {
-            copy_field(&template[part], &mut before[part], field);
+            let (Some(before), value) = (before.as_object_mut(), template[part].get(field)) else { continue };
+            take_over(before, part, field, value);
         }
-        node_affinity(&template["spec"], &mut before["spec"]);
+        let (wanted, spec) = (&template["spec"]["affinity"], place(&mut before, &["spec"]));
+        if let Some(spec) = spec.and_then(Value::as_object_mut) {
+            node_affinity(wanted, spec);
+        }
     }
     rules::immutable(errors, "spec.template", template, &before);
 }
 
-/// Takes over the node affinity; an affinity that is nothing else comes and goes with it.
-fn node_affinity(from: &Value, to: &mut Value) {
-    let (wanted, present) = (is_set(&from["affinity"]), is_set(&to["affinity"]));
-    if wanted || present {
-        copy_field(&from["affinity"], &mut to["affinity"], "nodeAffinity");
-    }
-    let nothing_left = to["affinity"].as_object().is_none_or(Map::is_empty);
-    if nothing_left && let Some(spec) = to.as_object_mut() {
-        spec.remove("affinity");
-        if wanted {
-            spec.insert("affinity".into(), json!({}));
+/// Sets or removes a field of a part.
+fn take_over(whole: &mut Map<String, Value>, part: &str, field: &str, value: Option<&Value>) {
+    match value {
+        Some(value) => {
+            if let Some(part) = map_at(whole, part) {
+                part.insert(field.to_owned(), value.clone());
+            }
+        }
+        None => {
+            if let Some(part) = existing_map(whole, part) {
+                part.remove(field);
+            }
         }
     }
 }
 
-fn copy_field(from: &Value, to: &mut Value, field: &str) {
-    if to.is_null() && from.get(field).is_some() {
-        *to = json!({});
-    }
-    match (from.get(field), to.as_object_mut()) {
-        (Some(value), Some(to)) => drop(to.insert(field.to_owned(), value.clone())),
-        (None, Some(to)) => drop(to.remove(field)),
-        (Some(_) | None, None) => {}
+/// Takes over the node affinity; an affinity that is nothing else comes and goes with it.
+fn node_affinity(wanted: &Value, spec: &mut Map<String, Value>) {
+    take_over(spec, "affinity", "nodeAffinity", wanted.get("nodeAffinity"));
+    if spec.get("affinity").is_none_or(|affinity| size(affinity) == 0) {
+        spec.remove("affinity");
+        if is_set(wanted) {
+            spec.insert("affinity".into(), json!({}));
+        }
     }
 }
 

@@ -92,12 +92,11 @@ fn default(object: &mut Value) {
             spec.insert(field.into(), value.into());
         }
     }
+    let lasts = |config: &Value| is_set(&config["clientIP"]["timeoutSeconds"]);
     match text(&spec["sessionAffinity"]) {
         "None" => drop(spec.remove("sessionAffinityConfig")),
-        "ClientIP" => {
-            if spec.get("sessionAffinityConfig").is_none_or(|config| !is_set(&config["clientIP"]["timeoutSeconds"])) {
-                spec.insert("sessionAffinityConfig".into(), json!({"clientIP": {"timeoutSeconds": 10_800}}));
-            }
+        "ClientIP" if !spec.get("sessionAffinityConfig").is_some_and(lasts) => {
+            spec.insert("sessionAffinityConfig".into(), json!({"clientIP": {"timeoutSeconds": 10_800}}));
         }
         _ => {}
     }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 fn with(change: impl FnOnce(&mut Value)) -> Value {
     let mut object = json!({
         "metadata": {"name": "web", "namespace": "demo"},
-        "spec": {"containers": [{"name": "c", "image": "x:1"}], "volumes": [{"name": "v", "emptyDir": {}}]},
+        "spec": {"containers": [{"name": "c", "image": "x:1"}], "volumes": [{"name": "v", "emptyDir": {}}],
+            "securityContext": {}},
     });
     change(&mut object["spec"]);
     defaults::fill_in(&mut object);

@@ -1,6 +1,6 @@
 //! What may change in a pod's spec once it is there.
 
-use crate::fields::{elements, size, text};
+use crate::fields::{elements, place, size, text};
 use orrery_machinery::status::FieldError;
 use serde_json::Value;
 
@@ -30,7 +30,9 @@ pub(super) fn check(spec: &Value, old: &Value, errors: &mut Vec<FieldError>) {
 fn without_mutable(spec: &Value, old: &Value) -> Value {
     let mut same = spec.clone();
     for list in ["containers", "initContainers"] {
-        for (index, container) in same[list].as_array_mut().into_iter().flatten().enumerate() {
+        for (index, container) in
+            place(&mut same, &[list]).and_then(Value::as_array_mut).into_iter().flatten().enumerate()
+        {
             if let (Some(container), image) = (container.as_object_mut(), &old[list][index]["image"]) {
                 container.insert("image".into(), image.clone());
             }
