@@ -16,7 +16,7 @@ use crate::{
 };
 use k8s_openapi::{
     api::{
-        apps::v1::{self as apps, ControllerRevision},
+        apps::v1::ControllerRevision,
         core::v1::PodTemplateSpec,
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, runtime::RawExtension},
