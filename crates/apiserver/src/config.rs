@@ -12,6 +12,9 @@ use orrery_store::{Store, StoreError};
 use serde_json::Value;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+/// Registers numbers of another part of the process, such as those of the controllers.
+pub type MetricSource = Box<dyn FnOnce(&mut prometheus_client::registry::Registry) + Send>;
+
 /// Everything an [`ApiServer`](crate::ApiServer) is made of.
 pub struct Config {
     /// The resources served.
@@ -36,6 +39,8 @@ pub struct Config {
     pub tokens: Option<TokenConfig>,
     /// What is written down about requests; without it nothing is.
     pub audit: Option<AuditLog>,
+    /// What `/metrics` tells beside the server's own numbers.
+    pub metrics: Vec<MetricSource>,
     /// What `/version` answers.
     pub version: VersionInfo,
     /// Bounds on what clients may use.
@@ -57,6 +62,7 @@ impl Config {
             objects: Vec::new(),
             tokens: None,
             audit: None,
+            metrics: Vec::new(),
             version: VersionInfo::default(),
             limits: Limits::default(),
         }

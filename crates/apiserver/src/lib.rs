@@ -43,8 +43,8 @@ mod subresource;
 pub use admission::{AdmissionRequest, Operation, Plugin, Reader, Review};
 pub use auth::{AuthorizeError, User};
 pub use config::{
-    Config, ConfigError, ExtraHandler, ExtraRequest, ExtraRoute, KubeletAccess, Limits, ReviewHandler, TokenConfig,
-    VersionInfo,
+    Config, ConfigError, ExtraHandler, ExtraRequest, ExtraRoute, KubeletAccess, Limits, MetricSource, ReviewHandler,
+    TokenConfig, VersionInfo,
 };
 pub use http::{InProcess, ResponseBody};
 pub use server::{ApiServer, ServeError};

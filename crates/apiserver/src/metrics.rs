@@ -40,8 +40,9 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// With those of the audit log, when there is one.
-    pub(crate) fn new(audit: Option<&orrery_auth::audit::AuditLog>) -> Self {
+    pub(crate) fn new(audit: Option<&orrery_auth::audit::AuditLog>, more: Vec<crate::MetricSource>) -> Self {
         let mut registry = Registry::default();
+        more.into_iter().for_each(|register| register(&mut registry));
         let requests = Family::default();
         let make: fn() -> Histogram = || Histogram::new(BUCKETS);
         let durations = Family::new_with_constructor(make);

@@ -111,7 +111,7 @@ impl ApiServer {
             authenticators,
             token_discovery: tokens.as_ref().and_then(|tokens| Discovery::new(tokens.keys(), tokens.settings())),
             tokens,
-            metrics: Metrics::new(config.audit.as_ref()),
+            metrics: Metrics::new(config.audit.as_ref(), config.metrics),
             audit: config.audit,
             reviews,
             extra: config.extra,

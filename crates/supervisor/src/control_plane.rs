@@ -242,8 +242,12 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
     });
     api.tokens = Some(security::tokens(&config.directory.join("pki"), &endpoint, &config.tokens)?);
     api.audit = Some(security::audit(&config.directory, &config.audit)?);
+    let metrics = orrery_workloads::Metrics::default();
+    let told = metrics.clone();
+    api.metrics.push(Box::new(move |registry| told.register(registry)));
     let server = ApiServer::new(api).await?;
-    let controllers = tokio::spawn(run_controllers(Arc::clone(&server), config, authorities, shutdown.clone()));
+    let controllers = run_controllers(Arc::clone(&server), config, authorities, metrics, shutdown.clone());
+    let controllers = tokio::spawn(controllers);
     let result = server.serve(listener, tls, shutdown.clone()).await;
     shutdown.cancel();
     if let Err(error) = controllers.await {
@@ -275,6 +279,7 @@ async fn run_controllers(
     server: Arc<ApiServer>,
     config: RunConfig,
     authorities: Arc<Authorities>,
+    metrics: orrery_workloads::Metrics,
     shutdown: CancellationToken,
 ) {
     // Not `system:masters`: what controllers may do is in the role `orrery:controllers`, for everybody to see.
@@ -286,7 +291,7 @@ async fn run_controllers(
         supervisor: config.supervisor.to_string(),
         root_ca_pem: Some(authorities.server_ca_pem().to_owned()),
         signer: Some(Arc::new(AuthoritySigner(authorities))),
-        metrics: orrery_workloads::Metrics::default(),
+        metrics,
     };
     orrery_workloads::run(workloads, shutdown).await;
 }

@@ -54,7 +54,7 @@ pub(super) fn plan(
     let status = status(set, hash, &fits, &by_node, now);
     let mut plan = Plan { create: Vec::new(), delete: Vec::new(), failed: Vec::new(), status, again: None };
     for (node, fit) in &fits {
-        plan.look_at(set, hash, node, *fit, by_node.get(node).map_or(&[], Vec::as_slice), &waits, now);
+        plan.look_at(set, hash, node, *fit, by_node.get(node).map_or(&[], Vec::as_slice), &waits);
     }
     // A pod that never was bound and whose node is gone will never be.
     let lost = pods.iter().filter(|pod| pod.node.is_none() && pod.meta.deleting.is_none());
@@ -79,7 +79,6 @@ impl Plan {
         fit: Fit,
         pods: &[Arc<Pod>],
         waits: &impl Fn(&str) -> Option<Duration>,
-        now: Timestamp,
     ) {
         let staying: Vec<&Arc<Pod>> = pods.iter().filter(|pod| pod.meta.deleting.is_none()).collect();
         match fit {
@@ -97,13 +96,13 @@ impl Plan {
                     }
                     self.delete.push(Arc::clone(pod));
                 }
-                self.thin_out(set, hash, &running, now);
+                self.thin_out(set, hash, &running);
             }
         }
     }
 
     /// One pod on a node is enough; while surging one old and one new.
-    fn thin_out(&mut self, set: &DaemonSet, hash: &str, running: &[&Arc<Pod>], _now: Timestamp) {
+    fn thin_out(&mut self, set: &DaemonSet, hash: &str, running: &[&Arc<Pod>]) {
         let surges = matches!(&set.strategy, Strategy::Rolling { surge, .. } if of_total(surge, 100, true) > 0);
         if !surges {
             self.delete.extend(running.iter().skip(1).map(|pod| Arc::clone(pod)));

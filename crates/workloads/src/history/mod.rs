@@ -15,10 +15,7 @@ use crate::{
     replicas::annotations,
 };
 use k8s_openapi::{
-    api::{
-        apps::v1::ControllerRevision,
-        core::v1::PodTemplateSpec,
-    },
+    api::{apps::v1::ControllerRevision, core::v1::PodTemplateSpec},
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, runtime::RawExtension},
 };
 use kube::{

@@ -305,7 +305,7 @@ proptest! {
                 },
             }
             let before = world.clone();
-            let available_before: i32 = before.sets.iter().map(|set| set.status.available).sum();
+            let available_before: i32 = before.sets.iter().map(|set| set.status.available.min(set.replicas)).sum();
             world.look();
             let (wanted, total) = (world.deployment.replicas, world.sizes().iter().sum::<i32>());
             let total_before: i32 = before.sizes().iter().sum();
