@@ -163,6 +163,8 @@ impl Hooks {
             "clientConfig": {"url": format!("https://{}/{what}", self.address), "caBundle": bundle},
             "rules": [{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}],
             "sideEffects": "None",
+            // As long as there may be: a busy machine is no failure.
+            "timeoutSeconds": 30,
             "admissionReviewVersions": ["v1"],
         });
         for (field, value) in changes.as_object().unwrap() {

@@ -186,7 +186,7 @@ async fn a_webhook_behind_a_service_is_found_at_a_ready_endpoint() {
     let client = json!({"service": {"name": "hooks", "namespace": "default", "path": "/deny"}});
     let (server, hooks) = with(&[("s", "", json!({"clientConfig": client}))], &[]).await;
     let answer = server.post(MAPS, &map("a")).await;
-    assert!(answer.message().contains("Post \"https://hooks.default.svc:443/deny?timeout=10s\": service \"hooks\""));
+    assert!(answer.message().contains("Post \"https://hooks.default.svc:443/deny?timeout=30s\": service \"hooks\""));
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "hooks"},
         "spec": {"ports": [{"port": 443, "targetPort": hooks.address.port()}]}});
     server.post("/api/v1/namespaces/default/services", &service).await.expect(201);
