@@ -17,6 +17,7 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 pub(super) async fn create(context: &Context<'_>, new: &mut Value) -> Result<(), ApiError> {
     default_service_account(context, new);
     name_label(context, new);
+    requester(context, new);
     check_writer(context, new, None).await
 }
 
@@ -32,6 +33,21 @@ pub(crate) fn delete(context: &Context<'_>) -> Result<(), ApiError> {
         return Err(ApiError::forbidden(context.target(&context.name), "this namespace may not be deleted"));
     }
     Ok(())
+}
+
+/// A certificate request says who made it; nobody can say so for another.
+fn requester(context: &Context<'_>, request: &mut Value) {
+    let Some((user, _)) = context.caller else { return };
+    if context.resource.is("certificates.k8s.io", "certificatesigningrequests")
+        && let Some(spec) = request["spec"].as_object_mut()
+    {
+        for field in ["username", "uid", "groups", "extra"] {
+            spec.remove(field);
+        }
+        if let Value::Object(info) = orrery_auth::user::user_info(user) {
+            spec.extend(info);
+        }
+    }
 }
 
 async fn check_writer(context: &Context<'_>, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {

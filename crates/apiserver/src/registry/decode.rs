@@ -149,6 +149,20 @@ pub(crate) fn prepare_again(context: &Context<'_>, object: &mut Value) -> Result
     Ok(())
 }
 
+/// Checks a configuration to apply: that it is of the resource's kind, and says nothing twice. What its type does not know is
+/// refused when it is merged.
+pub(crate) fn check_config(
+    context: &Context<'_>,
+    value: &mut Value,
+    twice: &[String],
+) -> Result<Vec<String>, ApiError> {
+    check_kind(context, value)?;
+    if value["metadata"].is_null() {
+        object::set_field(value, "metadata", Some(Value::Object(Map::new())));
+    }
+    judge(context, twice.iter().map(|path| format!("duplicate field {path:?}")).collect())
+}
+
 /// Checks that the object is of the resource's kind and type, and removes fields that the type does not know. Returns
 /// warnings, or refuses, as the validation asks.
 pub(crate) fn check(context: &Context<'_>, value: &mut Value, duplicates: &[String]) -> Result<Vec<String>, ApiError> {
@@ -166,14 +180,20 @@ pub(crate) fn check(context: &Context<'_>, value: &mut Value, duplicates: &[Stri
         ))
     })?;
     drop_empty_metadata(value);
-    if context.options.validation == FieldValidation::Ignore {
-        return Ok(Vec::new());
-    }
     let duplicates = duplicates.iter().map(|path| format!("duplicate field {path:?}"));
     // In Kubernetes' order: custom resources are parsed whole before their schema looks at them.
     let custom = !resource.strategic_patches;
     let found: Vec<String> =
         if custom { duplicates.chain(unknown).collect() } else { unknown.into_iter().chain(duplicates).collect() };
+    judge(context, found)
+}
+
+/// What is found in a body beyond what belongs there is refused, told, or passed over, as the validation asks.
+fn judge(context: &Context<'_>, found: Vec<String>) -> Result<Vec<String>, ApiError> {
+    let resource = context.resource;
+    if context.options.validation == FieldValidation::Ignore {
+        return Ok(Vec::new());
+    }
     if context.options.validation == FieldValidation::Strict && !found.is_empty() {
         let message = format!(
             "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",

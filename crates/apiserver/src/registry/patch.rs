@@ -77,7 +77,7 @@ impl Registry {
     /// 409 when others own what the configuration sets, or when what it makes is not allowed.
     pub(crate) async fn apply(&self, context: &Context<'_>, patch: &Patch) -> Result<(bool, Written), ApiError> {
         let mut config = patch.value.clone();
-        let warnings = decode::check(context, &mut config, &patch.duplicates)?;
+        let warnings = decode::check_config(context, &mut config, &patch.duplicates)?;
         let warn = |created: bool, mut written: Written| {
             written.warnings.splice(0..0, warnings.clone());
             (created, written)

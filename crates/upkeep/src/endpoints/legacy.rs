@@ -2,7 +2,7 @@
 
 use super::{
     Sources,
-    object::{Endpoints, Family, HEADLESS, LEADER, Service},
+    object::{Endpoints, Family, HEADLESS, Service},
     service::{belongs, hostname, port_of},
     wake_services,
 };
@@ -89,10 +89,10 @@ impl Legacy {
         Api::namespaced(self.client.clone(), &key.namespace)
     }
 
-    /// The service is gone, and its endpoints with it.
+    /// The service is gone, and its endpoints with it. Those that somebody wrote by hand are theirs.
     async fn remove(&self, key: &ObjectKey, present: Option<&Endpoints>) -> Result<Outcome, ControllerError> {
         self.written.forget(key);
-        let Some(present) = present.filter(|present| !present.annotations.contains_key(LEADER)) else {
+        let Some(present) = present.filter(|present| present.meta.labels.contains_key(MANAGED_BY)) else {
             return Ok(Outcome::Done);
         };
         let precondition = Preconditions { uid: Some(present.meta.uid.0.clone()), resource_version: None };
