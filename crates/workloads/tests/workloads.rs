@@ -29,14 +29,14 @@ async fn cluster() -> (Cluster, CancellationToken) {
     (cluster, kubelet)
 }
 
-fn template(image: &str, annotations: Value) -> Value {
+fn template(image: &str, annotations: &Value) -> Value {
     json!({"metadata": {"labels": {"app": "web"}, "annotations": annotations},
            "spec": {"containers": [{"name": "c", "image": image, "ports": [{"name": "http", "containerPort": 8080}]}]}})
 }
 
 fn deployment(replicas: i32, image: &str) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
-        "replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": template(image, json!({}))}})
+        "replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": template(image, &json!({}))}})
 }
 
 async fn patch<K>(api: &Api<K>, name: &str, patch: Value) -> K
@@ -102,7 +102,7 @@ async fn a_deployment_comes_up_rolls_over_rolls_back_and_goes() {
         assert_eq!(first.labels()["pod-template-hash"], first.name_any().rsplit_once('-').unwrap().1);
         cluster.event("web", "ScalingReplicaSet").await;
 
-        let image = |image: &str| json!({"spec": {"template": template(image, json!({}))}});
+        let image = |image: &str| json!({"spec": {"template": template(image, &json!({}))}});
         patch(&deployments, "web", image("v2")).await;
         until(&deployments, "web", "rolled over", |d| available(d, 3, "v2")).await;
         patch(&deployments, "web", image("v1")).await;
@@ -129,7 +129,7 @@ async fn a_hundred_pods_come_and_go_exactly_once() {
     with_cluster(|cluster| async {
         let sets = cluster.api::<ReplicaSet>();
         let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "many"}, "spec": {
-            "replicas": 100, "selector": {"matchLabels": {"app": "web"}}, "template": template("v1", json!({}))}});
+            "replicas": 100, "selector": {"matchLabels": {"app": "web"}}, "template": template("v1", &json!({}))}});
         cluster.create(&sets, set).await;
         until(&sets, "many", "a hundred", |s| s.status.as_ref().map(|s| s.replicas == 100)).await;
         assert_eq!(cluster.api::<Pod>().list(&ListParams::default()).await.unwrap().items.len(), 100);
@@ -145,13 +145,13 @@ async fn a_hundred_pods_come_and_go_exactly_once() {
 async fn pods_are_adopted_released_and_orphaned() {
     with_cluster(|cluster| async {
         let (pods, controllers) = (cluster.api::<Pod>(), cluster.api::<ReplicationController>());
-        let mut orphan = template("v1", json!({}));
+        let mut orphan = template("v1", &json!({}));
         orphan["apiVersion"] = "v1".into();
         orphan["kind"] = "Pod".into();
         orphan["metadata"]["name"] = "orphan".into();
         cluster.create(&pods, orphan).await;
         let rc = json!({"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "rc"}, "spec": {
-            "replicas": 1, "selector": {"app": "web"}, "template": template("v1", json!({}))}});
+            "replicas": 1, "selector": {"app": "web"}, "template": template("v1", &json!({}))}});
         cluster.create(&controllers, rc).await;
         until(&pods, "orphan", "adopted", |pod| pod.owner_references().iter().any(|o| o.name == "rc")).await;
         assert_eq!(pods.list(&ListParams::default()).await.unwrap().items.len(), 1);
@@ -202,7 +202,7 @@ async fn an_owner_deleted_in_the_foreground_goes_last() {
     .await;
 }
 
-fn job(spec: Value, exit: &str) -> Value {
+fn job(spec: &Value, exit: &str) -> Value {
     let mut job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "work"}, "spec": {
         "template": {"metadata": {"annotations": {kubelet::EXIT: exit}},
                      "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}});
@@ -218,7 +218,9 @@ fn ended(job: &Job, how: &str) -> Option<bool> {
 async fn jobs_complete_fail_and_expire() {
     with_cluster(|cluster| async {
         let (jobs, pods) = (cluster.api::<Job>(), cluster.api::<Pod>());
-        cluster.create(&jobs, job(json!({"completions": 4, "parallelism": 2, "completionMode": "Indexed"}), "0")).await;
+        cluster
+            .create(&jobs, job(&json!({"completions": 4, "parallelism": 2, "completionMode": "Indexed"}), "0"))
+            .await;
         let complete = until(&jobs, "work", "complete", |job| ended(job, "Complete")).await.status.unwrap();
         assert_eq!((complete.succeeded, complete.completed_indexes.as_deref()), (Some(4), Some("0-3")));
         cluster.event("work", "Completed").await;
@@ -229,7 +231,7 @@ async fn jobs_complete_fail_and_expire() {
         jobs.delete("work", &DeleteParams::background()).await.unwrap();
         count(&pods, 0).await;
 
-        cluster.create(&jobs, job(json!({"backoffLimit": 0, "ttlSecondsAfterFinished": 2}), "3")).await;
+        cluster.create(&jobs, job(&json!({"backoffLimit": 0, "ttlSecondsAfterFinished": 2}), "3")).await;
         let failed = until(&jobs, "work", "failed", |job| ended(job, "Failed")).await.status.unwrap();
         assert_eq!(failed.failed, Some(1));
         gone(&jobs, "work").await;
@@ -336,10 +338,10 @@ async fn daemons_and_numbered_pods_follow_their_templates() {
     with_cluster(|cluster| async {
         let (daemons, stateful, pods) = (cluster.api::<DaemonSet>(), cluster.api::<StatefulSet>(), cluster.api::<Pod>());
         let daemon = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d"}, "spec": {
-            "selector": {"matchLabels": {"app": "web"}}, "template": template("v1", json!({}))}});
+            "selector": {"matchLabels": {"app": "web"}}, "template": template("v1", &json!({}))}});
         cluster.create(&daemons, daemon).await;
         until(&daemons, "d", "one ready", |d: &DaemonSet| d.status.as_ref().map(|s| s.number_ready == 1)).await;
-        patch(&daemons, "d", json!({"spec": {"template": template("v2", json!({}))}})).await;
+        patch(&daemons, "d", json!({"spec": {"template": template("v2", &json!({}))}})).await;
         until(&daemons, "d", "updated", |d: &DaemonSet| {
             d.status.as_ref().map(|s| s.updated_number_scheduled == Some(1) && s.observed_generation == Some(2) && s.number_ready == 1)
         })
@@ -348,13 +350,13 @@ async fn daemons_and_numbered_pods_follow_their_templates() {
         count(&pods, 0).await;
 
         let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"}, "spec": {
-            "replicas": 2, "serviceName": "db", "selector": {"matchLabels": {"app": "web"}}, "template": template("v1", json!({}))}});
+            "replicas": 2, "serviceName": "db", "selector": {"matchLabels": {"app": "web"}}, "template": template("v1", &json!({}))}});
         cluster.create(&stateful, set).await;
         until(&stateful, "db", "two", |s: &StatefulSet| s.status.as_ref().map(|s| s.ready_replicas == Some(2))).await;
         let mut names: Vec<String> = count(&pods, 2).await.iter().map(ResourceExt::name_any).collect();
         names.sort();
         assert_eq!(names, ["db-0", "db-1"]);
-        patch(&stateful, "db", json!({"spec": {"template": template("v2", json!({}))}})).await;
+        patch(&stateful, "db", json!({"spec": {"template": template("v2", &json!({}))}})).await;
         until(&stateful, "db", "updated", |s: &StatefulSet| {
             let status = s.status.as_ref()?;
             Some(status.updated_replicas == Some(2) && status.current_revision == status.update_revision && status.ready_replicas == Some(2))

@@ -61,7 +61,7 @@ impl Plugin for ValidatingAdmissionPolicy {
                     }
                 }
                 Err(why) if bound.policy.failure == FailurePolicy::Fail => {
-                    verdict.refuse(&bound, format!("failed to configure binding: {why}"), "Invalid");
+                    verdict.refuse(&bound, &format!("failed to configure binding: {why}"), "Invalid");
                 }
                 Err(_) => {}
             }
@@ -109,7 +109,7 @@ impl Verdict {
         for decision in outcome.denials {
             for action in &bound.binding.actions {
                 match action.as_str() {
-                    "Deny" => self.refuse(bound, decision.message.clone(), &decision.reason),
+                    "Deny" => self.refuse(bound, &decision.message, &decision.reason),
                     "Warn" => review.warnings.push(format!(
                         "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{binding}': {}",
                         decision.message
@@ -128,12 +128,12 @@ impl Verdict {
                         values.push(value);
                     }
                 }
-                Err(why) => self.refuse(bound, why, "Invalid"),
+                Err(why) => self.refuse(bound, &why, "Invalid"),
             }
         }
     }
 
-    fn refuse(&mut self, bound: &Bound<'_, ValidatingPolicy>, why: String, reason: &str) {
+    fn refuse(&mut self, bound: &Bound<'_, ValidatingPolicy>, why: &str, reason: &str) {
         let (policy, binding) = (&bound.policy.name, &bound.binding.name);
         let text = || {
             let message =

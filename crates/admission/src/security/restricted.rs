@@ -94,9 +94,8 @@ fn run_as_user(spec: &Value) -> Option<String> {
 }
 
 fn seccomp(spec: &Value) -> Option<String> {
-    let allowed = |context: &Value| match context["seccompProfile"]["type"].as_str() {
-        None => None,
-        Some(kind) => Some(matches!(kind, "RuntimeDefault" | "Localhost")),
+    let allowed = |context: &Value| {
+        context["seccompProfile"]["type"].as_str().map(|kind| matches!(kind, "RuntimeDefault" | "Localhost"))
     };
     if allowed(&spec["securityContext"]) == Some(true) {
         return None;
@@ -130,7 +129,7 @@ mod tests {
             "volumes": [{"name": "v", "emptyDir": {}}],
         });
         assert_eq!(violations(&hardened), [""; 0]);
-        let mut mounted = hardened.clone();
+        let mut mounted = hardened;
         mounted["volumes"] = json!([{"name": "v", "nfs": {}}]);
         assert_eq!(
             violations(&mounted),

@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(verdict.conflict.unwrap().0, "ShortNamesConflict");
         assert_eq!(verdict.accepted["plural"], "wids");
         assert_eq!(verdict.accepted.get("kind"), None);
-        let mut elsewhere = first.clone();
+        let mut elsewhere = first;
         elsewhere["spec"]["group"] = json!("other.io");
         assert_eq!(judge(&second, [&elsewhere].into_iter()).conflict, None);
     }

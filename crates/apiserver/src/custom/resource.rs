@@ -80,7 +80,7 @@ fn descriptor(definition: &Value, version: &Value, storage: &Value) -> Result<Re
         // Defaults of the schema are filled in again when it has changed since the object was written.
         schema_generation: u32::try_from(meta::generation(definition)).unwrap_or(u32::MAX),
         closed: meta::is_deleting(definition)
-            .then(|| Text::Borrowed("create not allowed while custom resource definition is terminating")),
+            .then_some(Text::Borrowed("create not allowed while custom resource definition is terminating")),
         counts_generation: true,
         unconditional_update: false,
         create_on_update: false,

@@ -162,7 +162,7 @@ mod tests {
         let outer = json!({"type": "object", KINDS: [{"kind": "A"}], "properties": {"spec": inner}});
         assert_eq!(definition(&outer)["properties"]["spec"].get("properties"), None);
         assert_eq!(definition(&outer)["properties"]["spec"]["description"], "d");
-        let mut whole = outer.clone();
+        let mut whole = outer;
         whole[PRESERVES] = true.into();
         assert_eq!(definition(&whole), json!({"type": "object", KINDS: [{"kind": "A"}]}));
     }

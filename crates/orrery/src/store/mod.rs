@@ -84,7 +84,7 @@ impl Named {
         let supervisors = instance.supervisors();
         match fs::read_dir(&supervisors) {
             Ok(entries) => {
-                names.extend(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()))
+                names.extend(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(StoreError::List { path: supervisors, source }),

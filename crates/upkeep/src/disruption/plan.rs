@@ -120,6 +120,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a literal reads best by value")]
     fn budget(spec: Value) -> Budget {
         let mut object = json!({"metadata": {"name": "b", "generation": 2}, "spec": {"selector": {}}});
         object["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());

@@ -258,6 +258,7 @@ mod tests {
         Arc::new(pod)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a literal reads best by value")]
     fn service(ports: serde_json::Value) -> Service {
         let object =
             json!({"metadata": {"namespace": "demo", "name": "s"}, "spec": {"selector": {"a": "b"}, "ports": ports}});

@@ -104,6 +104,7 @@ mod tests {
     };
     use serde_json::json;
 
+    #[expect(clippy::needless_pass_by_value, reason = "a literal reads best by value")]
     fn service(spec: serde_json::Value) -> Service {
         let mut object =
             json!({"metadata": {"namespace": "demo", "name": "web"}, "spec": {"selector": {"app": "web"}}});

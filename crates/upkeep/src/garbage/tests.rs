@@ -73,9 +73,9 @@ impl World {
 
     fn finalized(&mut self, node: Node) {
         if node.deleting && !node.foreground && !node.orphan {
-            self.remove(&node.uid.0.clone())
+            self.remove(&node.uid.0);
         } else {
-            self.put(node)
+            self.put(node);
         }
     }
 

@@ -156,6 +156,7 @@ mod tests {
         text.parse().unwrap()
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a literal reads best by value")]
     fn cron(spec: Value, status: Value) -> CronJob {
         let mut object = json!({
             "metadata": {"namespace": "demo", "name": "tick", "uid": "c", "creationTimestamp": "2026-01-01T00:00:00Z"},

@@ -110,7 +110,7 @@ impl Plan {
         }
         let (new, old): (Vec<_>, Vec<_>) = running.iter().partition(|pod| is_new(pod, hash));
         for list in [new, old] {
-            self.delete.extend(list.into_iter().skip(1).map(|pod| Arc::clone(pod)));
+            self.delete.extend(list.into_iter().skip(1).map(Arc::clone));
         }
     }
 }
@@ -143,9 +143,9 @@ fn roll(
         match (new, old) {
             (Some(new), Some(old)) if surge > 0 => {
                 if well(new) {
-                    plan.delete.push(Arc::clone(old))
+                    plan.delete.push(Arc::clone(old));
                 } else {
-                    used += 1
+                    used += 1;
                 }
             }
             (None, Some(old)) if !well(old) => at_once.push((node, Arc::clone(old))),

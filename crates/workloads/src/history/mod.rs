@@ -104,7 +104,7 @@ impl History {
                 let patch = json!({"metadata": {"uid": revision.meta.uid.0, "ownerReferences": owners}});
                 let name = &revision.meta.key.name;
                 let patched = self.api(owner).patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await;
-                self.note(owner, patched.map_err(ControllerError::api("claim a revision"))?.metadata);
+                self.note(owner, &patched.map_err(ControllerError::api("claim a revision"))?.metadata);
             }
         }
         claim.owned.extend(claim.adopt);
@@ -112,7 +112,7 @@ impl History {
         Ok(claim.owned)
     }
 
-    fn note(&self, owner: &Owner, meta: ObjectMeta) {
+    fn note(&self, owner: &Owner, meta: &ObjectMeta) {
         self.written.wrote(&owner.key, Version::parse(meta.resource_version.as_deref()));
     }
 
@@ -142,14 +142,14 @@ impl History {
         };
         let made = self.api(owner).create(&PostParams::default(), &revision).await;
         match made.map_err(ControllerError::api("create a revision")) {
-            Ok(made) => self.note(owner, made.metadata),
+            Ok(made) => self.note(owner, &made.metadata),
             Err(error) if error.code() == Some(409) => {
                 let present = self.api(owner).get(&name).await.map_err(ControllerError::api("read a revision"))?;
                 let same = template_of(present.data.as_ref()).is_some_and(|other| digest(&other) == digest(template));
                 if !same {
                     return Ok(false);
                 }
-                self.note(owner, present.metadata);
+                self.note(owner, &present.metadata);
             }
             Err(error) => return Err(error),
         }
@@ -168,7 +168,7 @@ impl History {
             let patch = json!({"revision": number});
             let name = &revision.meta.key.name;
             let patched = self.api(owner).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
-            self.note(owner, patched.map_err(ControllerError::api("renumber a revision"))?.metadata);
+            self.note(owner, &patched.map_err(ControllerError::api("renumber a revision"))?.metadata);
         }
         for revision in &plan.delete {
             let precondition = Preconditions { uid: Some(revision.meta.uid.0.clone()), resource_version: None };

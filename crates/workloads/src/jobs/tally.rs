@@ -198,13 +198,15 @@ pub(super) fn record(
                 }
                 status.uncounted_succeeded.insert(uid.clone());
             }
-        } else if (failed || (over && !succeeded)) && in_range && !status.uncounted_failed.contains(uid) {
-            if verdict(job, pod) != Verdict::Ignored || !failed {
-                if counted >= MAX_UNCOUNTED {
-                    continue;
-                }
-                status.uncounted_failed.insert(uid.clone());
+        } else if (failed || (over && !succeeded))
+            && in_range
+            && !status.uncounted_failed.contains(uid)
+            && (verdict(job, pod) != Verdict::Ignored || !failed)
+        {
+            if counted >= MAX_UNCOUNTED {
+                continue;
             }
+            status.uncounted_failed.insert(uid.clone());
         }
         free.push(Arc::clone(pod));
     }

@@ -40,7 +40,7 @@ pub(crate) fn wake_on_dependents<W: Workload, D: Projected>(
     dependents.on_change(move |old, new| {
         let owner = |item: Option<&D>| item.and_then(|item| item.meta().controller_key(W::GROUP, W::KIND));
         let (before, after) = (owner(old), owner(new));
-        if let Some(key) = before.clone().filter(|before| Some(before) != after.as_ref()) {
+        if let Some(key) = before.filter(|before| Some(before) != after.as_ref()) {
             queue.add(key);
         }
         if let Some(key) = after {

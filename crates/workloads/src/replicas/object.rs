@@ -1,12 +1,9 @@
 //! ReplicaSets and ReplicationControllers as the controllers see them.
 
 use crate::pods::{TemplateDigest, Workload, digest};
-use k8s_openapi::{
-    api::{
-        apps::v1 as apps,
-        core::v1::{self as core, PodTemplateSpec},
-    },
-    apimachinery::pkg::apis::meta::v1::Time,
+use k8s_openapi::api::{
+    apps::v1 as apps,
+    core::v1::{self as core, PodTemplateSpec},
 };
 use kube::Api;
 use orrery_reconcile::{Meta, Projected, Revision, Selector};
@@ -215,7 +212,7 @@ fn condition(condition: core::ReplicationControllerCondition) -> apps::ReplicaSe
         status: condition.status,
         reason: condition.reason,
         message: condition.message,
-        last_transition_time: condition.last_transition_time.map(|Time(time)| Time(time)),
+        last_transition_time: condition.last_transition_time,
     }
 }
 

@@ -9,6 +9,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a literal reads best by value")]
 fn set(spec: Value) -> DaemonSet {
     let mut object = json!({"metadata": {"namespace": "demo", "name": "d", "uid": "d"}, "spec": {
         "selector": {"matchLabels": {"a": "b"}}, "template": {"spec": {"containers": []}}}});

@@ -10,6 +10,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a literal reads best by value")]
 fn job(spec: Value) -> Job {
     let mut object = json!({"metadata": {"namespace": "demo", "name": "work", "uid": "j"},
         "spec": {"template": {"spec": {"containers": [], "restartPolicy": "Never"}}}});

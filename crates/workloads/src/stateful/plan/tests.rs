@@ -18,6 +18,7 @@ struct World {
 }
 
 impl World {
+    #[expect(clippy::needless_pass_by_value, reason = "a literal reads best by value")]
     fn new(spec: Value) -> Self {
         let mut object = json!({"metadata": {"namespace": "demo", "name": "db", "uid": "db"},
             "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"spec": {"containers": []}}}});
