@@ -49,7 +49,7 @@ impl Log {
         match format::kind(&connection, path)? {
             Kind::Fresh => format::create(&mut connection).map_err(OpenError::sqlite("create the tables", path))?,
             Kind::Store(1) => {
-                format::upgrade(&mut connection).map_err(OpenError::sqlite("upgrade the tables", path))?
+                format::upgrade(&mut connection).map_err(OpenError::sqlite("upgrade the tables", path))?;
             }
             Kind::Store(_) => {}
         }
