@@ -154,12 +154,11 @@ impl Table {
         let at = revision(answer.header.map_or(0, |header| header.revision));
         if answer.watch_id < 0 {
             // A creation that was refused has no id either.
-            return if answer.canceled {
-                Err(answer.cancel_reason)
-            } else {
-                self.progress(at);
-                Ok(())
-            };
+            if answer.canceled {
+                return Err(answer.cancel_reason);
+            }
+            self.progress(at);
+            return Ok(());
         }
         // The rest of what was on its way to a watch that has ended.
         let Some(watcher) = self.watchers.get_mut(&answer.watch_id) else { return Ok(()) };
