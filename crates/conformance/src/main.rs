@@ -220,6 +220,8 @@ async fn connect(path: &Path) -> Result<(kube::Client, kube::Client), Failed> {
         kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
     config.proxy_url = None;
     config.read_timeout = None;
+    // What the server answers is what is measured, also when it says 429.
+    config.default_retry = false;
     let mut stranger = config.clone();
     stranger.auth_info = kube::config::AuthInfo::default();
     Ok((kube::Client::try_from(config)?, kube::Client::try_from(stranger)?))

@@ -63,7 +63,8 @@ async fn life(context: &Context) -> Outcome {
     complete(&deployments, "web").await?;
     let read = deployments.sub("status").get("web").await?;
     same!(read["status"]["readyReplicas"], 2, "how many are ready by /status");
-    let patch = json!({ "metadata": { "labels": { "stage": "patched-status" } }, "status": { "readyReplicas": 0 } });
+    let patch = json!({ "metadata": { "labels": { "stage": "patched-status" } }, 
+        "status": { "readyReplicas": 0, "availableReplicas": 0, "unavailableReplicas": 2 } });
     let patched = deployments.sub("status").patch("web", Form::StrategicPatch, &patch, &[]).await?.expect(200)?;
     same!(patched["status"]["readyReplicas"].as_i64().unwrap_or(0), 0, "the patched status");
     let healed = |object: &Value| object["status"]["readyReplicas"] == 2;

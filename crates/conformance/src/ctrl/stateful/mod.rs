@@ -9,7 +9,7 @@ pub(super) use order::TESTS as ORDER;
 pub(super) use updates::TESTS as UPDATES;
 
 use super::workload::{PATIENCE, condition, is_ending, is_up, label, set};
-use crate::harness::{Context, During, Form, Objects, Outcome, resource, until};
+use crate::harness::{Answer, Context, During, Form, Objects, Outcome, resource, until};
 use serde_json::{Value, json};
 
 /// A condition of pods that tests make true and false: whether they are ready.
@@ -48,13 +48,18 @@ fn gated(replicas: u32) -> Value {
     set
 }
 
-/// Opens or closes the gate of a pod, and waits until its readiness follows.
+/// Opens or closes the gate of a pod.
+async fn turn(pods: &Objects, name: &str, open: bool) -> Outcome<Answer> {
+    let patch = json!({ "status": { "conditions": [{ "type": GATE, "status": if open { "True" } else { "False" } }] } });
+    pods.sub("status").patch(name, Form::StrategicPatch, &patch, &[]).await
+}
+
+/// Opens or closes the gate of a running pod, and waits until its readiness follows.
 async fn gate(pods: &Objects, name: &str, open: bool) -> Outcome {
     let word = if open { "True" } else { "False" };
     let running = |pod: &Value| pod["status"]["phase"] == "Running";
     pods.wait(name, "it runs", PATIENCE, running).await?;
-    let patch = json!({ "status": { "conditions": [{ "type": GATE, "status": word }] } });
-    pods.sub("status").patch(name, Form::StrategicPatch, &patch, &[]).await?.expect(200)?;
+    turn(pods, name, open).await?.expect(200)?;
     let follows = |pod: &Value| condition(pod, "Ready") == word;
     pods.wait(name, &format!("its readiness is {word}"), PATIENCE, follows).await.map(drop)
 }

@@ -1,6 +1,6 @@
 //! The order in which pods come and go, and what an unhealthy one holds up.
 
-use super::{all_up, gate, gated, ordinal, place};
+use super::{all_up, gate, gated, ordinal, place, turn};
 use crate::{
     ctrl::workload::{PATIENCE, is_ending, stays},
     ensure,
@@ -73,8 +73,9 @@ async fn ordered(context: &Context) -> Outcome {
         Ok(all.len() == 3 && !all.iter().any(is_ending))
     })
     .await?;
-    for name in ["ss-0", "ss-1", "ss-2"] {
-        gate(pods, name, true).await?;
+    for name in ["ss-2", "ss-1", "ss-0"] {
+        // Each may go as soon as its gate is open, so that nothing more can be seen of it but its deletion.
+        turn(pods, name, true).await?.success()?;
     }
     for wanted in [2, 1, 0] {
         let event = watch.find("the next deletion", PATIENCE, |event| event.kind == "DELETED").await?;
