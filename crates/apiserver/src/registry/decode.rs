@@ -160,7 +160,14 @@ pub(crate) fn check_config(
     if value["metadata"].is_null() {
         object::set_field(value, "metadata", Some(Value::Object(Map::new())));
     }
-    judge(context, twice.iter().map(|path| format!("duplicate field {path:?}")).collect())
+    match context.options.validation {
+        FieldValidation::Strict if !twice.is_empty() => Err(ApiError::bad_request(format!(
+            "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {}",
+            twice.join("\n  ")
+        ))),
+        FieldValidation::Ignore => Ok(Vec::new()),
+        FieldValidation::Strict | FieldValidation::Warn => Ok(twice.to_vec()),
+    }
 }
 
 /// Checks that the object is of the resource's kind and type, and removes fields that the type does not know. Returns

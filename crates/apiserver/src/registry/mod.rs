@@ -21,6 +21,7 @@ mod present;
 mod read;
 mod serve;
 mod table;
+mod twice;
 mod update;
 mod watch;
 

@@ -1,6 +1,8 @@
 //! `patch`, in its four kinds; server-side apply among them.
 
-use super::{ATTEMPTS, Context, Registry, Written, decode, ownership, store_error, update::Change, update::modified};
+use super::{
+    ATTEMPTS, Context, Registry, Written, decode, ownership, store_error, twice, update::Change, update::modified,
+};
 use crate::http::accept::Media;
 use ::http::{HeaderMap, header};
 use orrery_machinery::{
@@ -19,6 +21,7 @@ pub(crate) struct Patch {
     /// None for a configuration to apply.
     kind: Option<PatchKind>,
     value: Value,
+    /// Keys that stand twice: their paths, or of a configuration to apply where the first is.
     duplicates: Vec<String>,
 }
 
@@ -31,6 +34,8 @@ impl Patch {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         if Media::parse(content_type).name == APPLY {
             let (value, duplicates) = decode::parse_yaml(body)?;
+            let first = (!duplicates.is_empty()).then(|| twice::first_in_yaml(body)).flatten();
+            let duplicates = first.map_or(duplicates, |first| vec![first]);
             return Ok(Self { kind: None, value, duplicates });
         }
         let supported = || ApiError::unsupported_media_type(&format!("{}, {APPLY}", PatchKind::SUPPORTED));

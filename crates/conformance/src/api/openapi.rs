@@ -160,6 +160,9 @@ async fn expect_published(context: &Context, definition: &Definition, version: &
         }
     }
     // The newer form keeps the schema as it is; the older one may lose what Swagger can't say.
+    if !schema["properties"].is_object() {
+        return Ok(());
+    }
     expect_within(&three["properties"], &schema["properties"], "the properties in OpenAPI v3")
 }
 
