@@ -50,7 +50,8 @@ fn gated(replicas: u32) -> Value {
 
 /// Opens or closes the gate of a pod.
 async fn turn(pods: &Objects, name: &str, open: bool) -> Outcome<Answer> {
-    let patch = json!({ "status": { "conditions": [{ "type": GATE, "status": if open { "True" } else { "False" } }] } });
+    let patch =
+        json!({ "status": { "conditions": [{ "type": GATE, "status": if open { "True" } else { "False" } }] } });
     pods.sub("status").patch(name, Form::StrategicPatch, &patch, &[]).await
 }
 
