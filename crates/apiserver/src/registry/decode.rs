@@ -1,7 +1,7 @@
 //! Bodies: JSON or YAML into objects of the resource's type.
 
 use super::{Context, options::FieldValidation};
-use crate::{http::accept::Media, object, protobuf};
+use crate::{http::accept::Media, object};
 use ::http::{HeaderMap, header};
 use orrery_machinery::status::ApiError;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
@@ -16,7 +16,7 @@ pub(crate) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<(Value, Vec<Stri
     match Media::parse(content_type).name {
         "" | "application/json" => parse_json(body),
         "application/yaml" | "application/x-yaml" | "text/yaml" => parse_yaml(body),
-        protobuf::MEDIA_TYPE => Ok((protobuf::decode(body)?, Vec::new())),
+        orrery_protobuf::MEDIA_TYPE => Ok((orrery_protobuf::decode(body)?, Vec::new())),
         _ => Err(ApiError::unsupported_media_type(SUPPORTED)),
     }
 }

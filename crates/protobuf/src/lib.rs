@@ -8,6 +8,9 @@
 //! * `!`: the message's fields stand in place of the field itself;
 //! * `[]`, `{}`: a list, or a map by text;
 //! * `~` at the end: each list is wrapped in a message of its own.
+//!
+//! What it is not: it writes no protobuf; answers are JSON. Start reading at [`decode`].
+#![forbid(unsafe_code)]
 
 mod wire;
 
@@ -17,7 +20,7 @@ use std::{collections::HashMap, sync::LazyLock};
 use wire::{Field, Raw};
 
 /// The media type.
-pub(crate) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
+pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 /// Begins every such body.
 const MAGIC: &[u8] = b"k8s\0";
 /// Deepest nesting of messages; upstream's deepest types (JSON schemas) need less.
@@ -75,7 +78,10 @@ fn malformed(why: &str) -> ApiError {
 }
 
 /// Reads a body: the envelope names apiVersion and kind, and holds the object.
-pub(crate) fn decode(body: &[u8]) -> Result<Value, ApiError> {
+///
+/// # Errors
+/// 400 when it is malformed, or of a kind that is not known here.
+pub fn decode(body: &[u8]) -> Result<Value, ApiError> {
     let envelope = body.strip_prefix(MAGIC).ok_or_else(|| malformed("it does not begin with \"k8s\\0\""))?;
     let (mut type_meta, mut raw, mut media) = (&[][..], &[][..], &[][..]);
     for field in wire::fields(envelope) {
