@@ -44,6 +44,13 @@ impl Measure {
         self
     }
 
+    /// With a goal that the value has to stay below.
+    pub(super) fn below(mut self, goal: f64) -> Self {
+        self.goal = Some(rounded(goal));
+        self.met = Some(self.value < goal);
+        self
+    }
+
     pub(super) fn json(&self) -> String {
         serde_json::to_string(self).expect("strings and numbers are JSON")
     }
@@ -67,6 +74,18 @@ impl Measure {
 /// To a thousandth: more is noise.
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
+}
+
+/// What of the machine one has to know to read the rest.
+#[allow(clippy::cast_precision_loss, reason = "a machine has few processors")]
+pub(super) fn machine() -> Vec<Measure> {
+    let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get) as f64;
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0);
+    vec![
+        Measure::new("machine: processors", processors, "1"),
+        Measure::new("machine: load of the last minute, before", load, "1"),
+    ]
 }
 
 /// For people.

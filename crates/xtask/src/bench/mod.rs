@@ -3,12 +3,15 @@
 //! A number alone says little on a machine that others use too; the ratio to a peer that suffered the same says more. No
 //! number here fails a build. docs/benchmarks.md says how each is measured and what to distrust.
 //!
-//! * `up`: a whole installation; it reads from top to bottom. `store`: the store beside plain SQLite and etcd.
+//! * `up`: a whole installation; it reads from top to bottom. `store`: the store beside plain SQLite and etcd. `api`: the API
+//!   server beside a bare one. `engines`: the programs that these two run.
 //! * `installation`, `steps`: an installation of the benchmark's own, and what `orrery up` says.
 //! * `pods`, `bare`: a pod's start, and its peer, a machine with nothing in it.
 //! * `memory`: what processes hold. `measure`: a number and how it is printed. `interrupt`: children that end with us.
 
+mod api;
 mod bare;
+mod engines;
 mod installation;
 mod interrupt;
 mod measure;
@@ -46,6 +49,11 @@ enum Name {
     /// Builds what it needs, gets etcd out of Debian if it is not there, and takes some four minutes. What it means:
     /// docs/benchmarks.md.
     Store(StoreBench),
+    /// The API server beside a bare server of the same store: creates, gets, lists, applies, watchers, memory.
+    ///
+    /// Runs a control plane and its peer in a directory of their own, on ports of loopback that the system chooses; needs a
+    /// built program (`make build`) and takes some five minutes. What it means: docs/benchmarks.md.
+    Api(ApiBench),
 }
 
 /// Options of `bench up`.
@@ -81,6 +89,32 @@ struct StoreBench {
     #[arg(long, value_name = "FILE")]
     etcd: Option<PathBuf>,
     /// Where the stores are made; the disk there is what is measured.
+    #[arg(long, default_value = "/var/tmp", value_name = "DIRECTORY")]
+    directory: PathBuf,
+}
+
+/// Options of `bench api`.
+#[derive(Args)]
+struct ApiBench {
+    /// One JSON object a line instead of a table: name, value, unit, goal, peer, ratio, met.
+    #[arg(long)]
+    json: bool,
+    /// How many pods there are in the end; 10,000 at least.
+    #[arg(long, default_value_t = 100_000)]
+    pods: usize,
+    /// How often product and peer take turns in each measurement; the median counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// How long a turn is, in milliseconds.
+    #[arg(long, default_value_t = 3_000)]
+    slice_ms: u64,
+    /// How many watchers see each event, one measurement each.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000])]
+    watchers: Vec<usize>,
+    /// The `orrery` to measure [default: target/release/orrery]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Where the stores are made; the disk there is what durable creates wait for.
     #[arg(long, default_value = "/var/tmp", value_name = "DIRECTORY")]
     directory: PathBuf,
 }
@@ -125,6 +159,7 @@ pub(crate) fn run(root: &Path, bench: Bench) -> ExitCode {
         None => {
             println!("up     steps of `orrery up`, a pod from POST to Ready, memory of each process");
             println!("store  the embedded store beside plain SQLite and etcd");
+            println!("api    the API server beside a bare server: creates, gets, lists, applies, watchers, memory");
             println!("\nMore on one: cargo xtask bench NAME --help");
             return ExitCode::SUCCESS;
         }
@@ -133,6 +168,7 @@ pub(crate) fn run(root: &Path, bench: Bench) -> ExitCode {
             (up::run(&program, options.runs), options.json)
         }
         Some(Name::Store(options)) => (store::run(root, &options), options.json),
+        Some(Name::Api(options)) => (api::run(root, &options), options.json),
     };
     match measures {
         Ok(measures) if json => measures.iter().for_each(|measure| println!("{}", measure.json())),

@@ -3,25 +3,21 @@
 //! The engines are measured by a program of their own (the example `store-bench` of the crate `orrery-store-etcd`), so that
 //! this one needs none of them; it says a number a line, which is put beside the others' here.
 
-use super::{BenchError, StoreBench, interrupt::Children, measure::Measure, note};
-use serde::Deserialize;
+use super::{
+    BenchError, StoreBench,
+    engines::Numbers,
+    interrupt::Children,
+    measure::{self, Measure},
+    note,
+};
 use std::{
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 /// What of plain SQLite's puts the store has to reach, and how many times etcd's.
 const OF_SQLITE: f64 = 0.85;
 const TIMES_ETCD: f64 = 2.5;
-
-/// A number as the program says it.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-struct Number {
-    engine: String,
-    what: String,
-    value: f64,
-}
 
 /// Builds the program and runs it. Its progress goes to standard error.
 pub(super) fn run(root: &Path, options: &StoreBench) -> Result<Vec<Measure>, BenchError> {
@@ -30,36 +26,17 @@ pub(super) fn run(root: &Path, options: &StoreBench) -> Result<Vec<Measure>, Ben
     let directory = tempfile::Builder::new().prefix("orrery-bench-store.").tempdir_in(&options.directory);
     let directory =
         directory.map_err(BenchError::io(format!("make a directory in {}", options.directory.display())))?;
-    let machine = [("processors", processors()), ("load of the last minute, before", load())];
+    let machine = measure::machine();
     note("building the benchmark (release profile)");
-    let mut command = Command::new("cargo");
-    command.current_dir(root).args([
-        "run",
-        "--quiet",
-        "--release",
-        "-p",
-        "orrery-store-etcd",
-        "--example",
-        "store-bench",
-    ]);
-    command.arg("--").arg(directory.path()).arg(etcd);
-    command.args([options.objects.to_string(), options.rounds.to_string(), options.slice_ms.to_string()]);
-    let mut running = children.start(command.stdout(Stdio::piped())).map_err(BenchError::io("run cargo"))?;
-    let mut numbers = Vec::new();
-    for line in BufReader::new(running.child.stdout.take().expect("it is piped")).lines() {
-        let line = line.map_err(BenchError::io("read what the benchmark says"))?;
-        numbers.push(serde_json::from_str(&line).map_err(|_| BenchError::answer("the benchmark's output", &*line))?);
-    }
-    let status = running.child.wait().map_err(BenchError::io("wait for the benchmark"))?;
-    if children.told_to_end() {
-        return Err(BenchError::BrokenOff);
-    }
-    if !status.success() {
-        let command = "the benchmark".to_owned();
-        return Err(BenchError::Command { command, said: format!("{status}; its error is above") });
-    }
-    let machine = machine.into_iter().map(|(name, value)| Measure::new(format!("machine: {name}"), value, "1"));
-    Ok(machine.chain(judge(&numbers)?).collect())
+    let arguments = [
+        directory.path().into(),
+        etcd.into(),
+        options.objects.to_string().into(),
+        options.rounds.to_string().into(),
+        options.slice_ms.to_string().into(),
+    ];
+    let numbers = Numbers::of(root, ("orrery-store-etcd", "store-bench"), &arguments, &children)?;
+    Ok(machine.into_iter().chain(judge(&numbers)?).collect())
 }
 
 /// The etcd that was given, one of the tests' tools, or a fresh one.
@@ -86,13 +63,7 @@ fn etcd(root: &Path, given: Option<PathBuf>, children: &Children) -> Result<Path
 }
 
 /// Puts the store's numbers beside the others'.
-fn judge(numbers: &[Number]) -> Result<Vec<Measure>, BenchError> {
-    let of = |engine: &str, what: &str| {
-        let number = numbers.iter().find(|number| number.engine == engine && number.what == what);
-        number
-            .map(|number| number.value)
-            .ok_or_else(|| BenchError::answer("the benchmark's output", format!("no {what} of {engine}")))
-    };
+fn judge(numbers: &Numbers) -> Result<Vec<Measure>, BenchError> {
     let mut measures = Vec::new();
     let rows = [
         ("durable puts, 1 writer", "puts 1", "1/s"),
@@ -102,9 +73,9 @@ fn judge(numbers: &[Number]) -> Result<Vec<Measure>, BenchError> {
         ("open after kill -9", "open", "ms"),
     ];
     for (name, what, unit) in rows {
-        let value = of("embedded", what)?;
+        let value = numbers.get("embedded", what)?;
         for (peer, factor) in [("sqlite", OF_SQLITE), ("etcd", TIMES_ETCD)] {
-            let beside = of(peer, what)?;
+            let beside = numbers.get(peer, what)?;
             let measure = Measure::new(format!("{name}; peer {peer}"), value, unit).beside(beside);
             let has_goal = what.starts_with("puts");
             measures.push(if has_goal { measure.at_least(factor * beside) } else { measure });
@@ -113,28 +84,19 @@ fn judge(numbers: &[Number]) -> Result<Vec<Measure>, BenchError> {
     Ok(measures)
 }
 
-#[allow(clippy::cast_precision_loss, reason = "a machine has few processors")]
-fn processors() -> f64 {
-    std::thread::available_parallelism().map_or(0, std::num::NonZero::get) as f64
-}
-
-fn load() -> f64 {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::engines::Number;
 
-    fn numbers() -> Vec<Number> {
+    fn numbers() -> Numbers {
         let mut numbers = Vec::new();
         for (engine, value) in [("embedded", 90.0), ("sqlite", 100.0), ("etcd", 40.0)] {
             for what in ["puts 1", "puts 64", "gets", "range", "open"] {
                 numbers.push(Number { engine: engine.into(), what: what.into(), value });
             }
         }
-        numbers
+        Numbers(numbers)
     }
 
     #[test]
@@ -149,7 +111,7 @@ mod tests {
     #[test]
     fn a_number_that_is_missing_is_told() {
         let mut numbers = numbers();
-        numbers.retain(|number| number.what != "gets" || number.engine != "etcd");
+        numbers.0.retain(|number| number.what != "gets" || number.engine != "etcd");
         assert!(judge(&numbers).unwrap_err().to_string().contains("no gets of etcd"));
     }
 }
