@@ -152,7 +152,7 @@ impl Run<'_> {
         let told = |error: ApiError| error.message;
         let object = convert(self.request, &self.object, form).map_err(told)?;
         let made = match patch {
-            Patch::Json(operations) => patch::apply(PatchKind::Json, &object, operations, &[]),
+            Patch::Json(operations) => patch::apply(PatchKind::Json, &object, operations, None),
             Patch::Apply(fields) => merged(self.request, &object, fields),
         };
         convert_back(self.request, made.map_err(|error| format!("error applying patch: {}", error.message))?, form)

@@ -134,7 +134,7 @@ fn patched(
             hook.name
         )));
     };
-    let made = patch::apply(PatchKind::Json, &object, patch, &[])
+    let made = patch::apply(PatchKind::Json, &object, patch, None)
         .map_err(|error| ApiError::internal(format!("admission webhook {:?}: {}", hook.name, error.message)))?;
     let made = convert_back(request, made, form)?;
     Ok((question.subject.object != Some(&made)).then_some(made))

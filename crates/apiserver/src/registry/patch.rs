@@ -54,7 +54,7 @@ impl Patch {
     /// # Errors
     /// When it does not apply.
     pub(crate) fn apply(&self, object: &Value, shape: Option<&Shape>) -> Result<Value, ApiError> {
-        patch::apply_shaped(self.kind.unwrap_or(PatchKind::Merge), object, &self.value, shape)
+        patch::apply(self.kind.unwrap_or(PatchKind::Merge), object, &self.value, shape)
     }
 }
 

@@ -224,16 +224,6 @@ pub struct FieldReader {
     pub value: Arc<dyn Fn(&Value) -> String + Send + Sync>,
 }
 
-/// How one list merges in a strategic merge patch
-/// (<https://github.com/kubernetes/community/blob/main/contributors/devel/sig-api-machinery/strategic-merge-patch.md>).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MergeKey {
-    /// Path of the list, names joined by `.`, through lists too: `spec.containers.ports`.
-    pub path: &'static str,
-    /// The key that identifies an element; none for a list of scalars that merges as a set.
-    pub key: Option<&'static str>,
-}
-
 /// Why an object is not of its type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {message}")]
