@@ -39,7 +39,7 @@ mod registry;
 mod server;
 mod subresource;
 
-pub use admission::{AdmissionRequest, Operation, Plugin, Reader, Review};
+pub use admission::{AdmissionRequest, Mark, Marks, Operation, Plugin, Reader, Review};
 pub use auth::{AuthorizeError, User};
 pub use config::{
     Config, ConfigError, ExtraHandler, ExtraRequest, ExtraRoute, KubeletAccess, Limits, MetricSource, ReviewHandler,

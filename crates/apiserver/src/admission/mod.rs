@@ -13,7 +13,7 @@ mod plugin;
 mod reader;
 
 pub use plugin::{AdmissionRequest, Operation, Plugin, Review};
-pub use reader::Reader;
+pub use reader::{Mark, Marks, Reader};
 
 pub(crate) use own::{LASTING_NAMESPACES, delete};
 

@@ -1,6 +1,6 @@
 //! What a plugin is asked, and what it may answer.
 
-use super::Reader;
+use super::{Mark, Reader};
 use crate::auth::User;
 use orrery_machinery::{descriptor::ResourceDescriptor, status::ApiError};
 use serde_json::Value;
@@ -76,6 +76,9 @@ pub struct Review {
     pub create: Vec<Value>,
     /// Objects, as read through [`Reader`], that are removed in the same transaction.
     pub remove: Vec<Value>,
+    /// Marks, as read through [`Reader::marks`], that are set anew in the same transaction. When one of them was set
+    /// meanwhile, the whole request is planned anew.
+    pub marks: Vec<Mark>,
 }
 
 /// One step between decoding and storing. Plugins are asked again when a request meets concurrent writes, so they must be

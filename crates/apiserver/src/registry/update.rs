@@ -143,6 +143,14 @@ impl Registry {
             let mut object = object.clone();
             object::set_meta(&mut object, "uid", Some(uuid::Uuid::new_v4().to_string().into()));
             object::set_meta(&mut object, "creationTimestamp", Some(object::now_text().into()));
+        for mark in &review.marks {
+            let key = mark.key.clone();
+            txn.compare.push(match mark.set {
+                Some(revision) => Compare::ModRevision(key.clone(), revision),
+                None => Compare::Absent(key.clone()),
+            });
+            txn.ops.push(Op::Put { key, value: bytes::Bytes::from_static(b"{}"), ttl: None });
+        }
             let (key, op) = table.put(&object)?;
             txn.compare.push(Compare::Absent(key));
             txn.ops.push(op);
