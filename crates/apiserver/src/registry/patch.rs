@@ -49,6 +49,11 @@ impl Patch {
         self.kind.is_none()
     }
 
+    /// What was sent.
+    pub(crate) fn value(&self) -> &Value {
+        &self.value
+    }
+
     /// What the patch makes of `object`; a configuration is merged as a patch.
     ///
     /// # Errors
