@@ -194,6 +194,7 @@ fn prepare(context: &Context<'_>, new: &mut Value) {
 fn validate(context: &Context<'_>, new: &Value) -> Result<(), ApiError> {
     let mut errors = context.resource.rules.validate(new, None);
     let name = meta::name(new);
+    errors.extend(apply::validate_managed_fields(&new["metadata"]["managedFields"]));
     if errors.is_empty() && name.is_empty() {
         errors.push(FieldError::required("metadata.name", "name or generateName is required"));
     }

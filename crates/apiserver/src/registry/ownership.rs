@@ -92,9 +92,19 @@ fn writer<'a>(context: &'a Context<'_>, now: &'a str) -> Writer<'a> {
 
 /// What a write to this path cannot set.
 fn ignored(context: &Context<'_>) -> Ignored<'static> {
-    match context.subresource.as_str() {
-        "" if context.resource.has_status() => Ignored::Fields(FieldSet::of(&[&["status"]])),
-        "status" => Ignored::Fields(FieldSet::of(&[&["spec"]])),
-        _ => Ignored::Nothing,
-    }
+    let resource = context.resource;
+    let fields: &[&[&str]] = match (&*resource.group, &*resource.plural, context.subresource.as_str()) {
+        ("certificates.k8s.io", "certificatesigningrequests", "") => &[&["spec"], &["status"]],
+        ("certificates.k8s.io", "certificatesigningrequests", "status") => &[&["spec"], &["status", "conditions"]],
+        ("certificates.k8s.io", "certificatesigningrequests", "approval") => &[&["spec"], &["status", "certificate"]],
+        ("", "pods", "status") => &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]],
+        ("apps", "deployments", "status") => &[&["spec"], &["metadata", "labels"]],
+        ("apiextensions.k8s.io" | "apiregistration.k8s.io", "customresourcedefinitions" | "apiservices", "status") => {
+            &[&["metadata"], &["spec"]]
+        }
+        (_, _, "") if resource.has_status() => &[&["status"]],
+        (_, _, "status") => &[&["spec"]],
+        _ => return Ignored::Nothing,
+    };
+    Ignored::Fields(FieldSet::of(fields))
 }

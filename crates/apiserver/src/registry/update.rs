@@ -244,7 +244,7 @@ fn spec_differs(old: &Value, new: &Value) -> bool {
 }
 
 fn validate(context: &Context<'_>, old: &Value, new: &Value) -> Result<(), ApiError> {
-    let errors = match context.subresource.as_str() {
+    let mut errors = match context.subresource.as_str() {
         "" => context.resource.rules.validate(new, Some(old)),
         part => context.resource.rules.validate_part(part, new, old),
     };
@@ -252,5 +252,6 @@ fn validate(context: &Context<'_>, old: &Value, new: &Value) -> Result<(), ApiEr
         Ok(())
     } else {
         Err(ApiError::invalid(&context.resource.kind, context.target(&context.name), &errors))
+    errors.extend(apply::validate_managed_fields(&new["metadata"]["managedFields"]));
     }
 }
