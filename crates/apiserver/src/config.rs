@@ -1,6 +1,6 @@
 //! What an API server is made of.
 
-use crate::{admission::Plugin, auth::User};
+use crate::{admission::Plugin, auth::User, custom::convert::Converter};
 use bytes::Bytes;
 use orrery_auth::{
     audit::AuditLog,
@@ -26,6 +26,9 @@ pub struct Config {
     pub reviews: HashMap<(String, String), Arc<dyn ReviewHandler>>,
     /// What changes and refuses requests, in the order in which it is asked.
     pub admission: Vec<Arc<dyn Plugin>>,
+    /// Who asks the webhooks that convert custom resources; without it, objects of other versions of such a resource can
+    /// neither be read nor written.
+    pub converter: Option<Arc<dyn Converter>>,
     /// Paths beyond the resource API.
     pub extra: Vec<ExtraRoute>,
     /// How kubelets are reached for logs and exec; without it these are refused.
@@ -56,6 +59,7 @@ impl Config {
             store,
             reviews: HashMap::new(),
             admission: Vec::new(),
+            converter: None,
             extra: Vec::new(),
             kubelet: None,
             bootstrap: false,

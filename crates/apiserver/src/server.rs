@@ -4,7 +4,7 @@ use crate::{
     admission,
     auth::{Authorizer, Reviews, User, roles},
     config::{Config, ConfigError, ExtraRoute, Limits, ReviewHandler, TokenConfig, VersionInfo},
-    custom::{self, Follower},
+    custom::Follower,
     envelope,
     http::{self, InProcess},
     metrics::Metrics,
@@ -87,8 +87,10 @@ impl ApiServer {
             let key = (resource.group.to_string(), resource.plural.to_string());
             own_reviews.push(key);
         }
-        let resources = config.resources.into_iter().map(with_shape).map(custom::with_schema_rules).collect();
-        let registry = Registry::new(resources, Arc::clone(&config.store), admission::Chain::new(config.admission));
+        let resources =
+            config.resources.into_iter().map(with_shape).map(orrery_schema::custom::with_schema_rules).collect();
+        let chain = admission::Chain::new(config.admission);
+        let registry = Registry::new(resources, Arc::clone(&config.store), chain, config.converter);
         if config.bootstrap {
             create_missing(&registry, lasting_namespaces()).await?;
             roles::create_bootstrap(&registry).await?;

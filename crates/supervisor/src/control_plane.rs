@@ -235,6 +235,7 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
     api.bootstrap = true;
     let settings = orrery_admission::Settings { service_range: SERVICE_RANGE.parse().expect("the range is one") };
     api.admission = orrery_admission::plugins(settings);
+    api.converter = Some(Arc::new(orrery_conversion::Webhooks::default()));
     api.objects = orrery_admission::bootstrap(settings, address.port());
     api.kubelet = Some(KubeletAccess {
         credentials: authorities.issue_kubelet_client()?,

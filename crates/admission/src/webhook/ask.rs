@@ -1,6 +1,6 @@
 //! One question to one webhook.
 
-use super::{answer, client::Clients, hook::Hook};
+use super::{answer, hook::Hook};
 use crate::{
     forbidden,
     matching::{Form, Subject},
@@ -8,6 +8,7 @@ use crate::{
 };
 use bytes::Bytes;
 use orrery_apiserver::{AdmissionRequest, Operation};
+use orrery_callout::Clients;
 use orrery_machinery::{
     patch::{self, PatchKind},
     status::ApiError,
@@ -15,6 +16,8 @@ use orrery_machinery::{
 use orrery_schema::admission::Input;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+
+const AGENT: &str = concat!("orrery-admission/", env!("CARGO_PKG_VERSION"));
 
 /// What is asked.
 pub(super) struct Question<'a> {
@@ -105,7 +108,7 @@ async fn call(question: &Question<'_>, clients: &Clients, review: &Value) -> Res
     let url = format!("{}?timeout={}s", target.url(), whole_seconds(timeout));
     let post = async {
         let address = target.resolve(question.request.reader).await?;
-        clients.post(&address, &hook.ca_pem, &url, Bytes::from(review.to_string())).await
+        clients.post((&address, &hook.trust), AGENT, &url, Bytes::from(review.to_string())).await
     };
     let outcome = tokio::time::timeout(timeout, post).await.unwrap_or(Err("context deadline exceeded".to_owned()));
     outcome.map_err(|why| failed(format!("Post {url:?}: {why}")))

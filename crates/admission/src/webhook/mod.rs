@@ -10,17 +10,13 @@
 //! ```
 //!
 //! * [`hook`]: a webhook, compiled. * [`ask`]: one question, with all that may go wrong. * [`answer`]: what comes back.
-//! * [`client`], [`target`]: how it gets there.
 //!
-//! A hook is reached with its `caBundle` only: the system's trust store plays no part. Of a service, an endpoint that is
-//! ready is asked directly. Mutating hooks are also asked about deletions and connections, which they can only refuse.
+//! How it gets there is the crate `callout`. Mutating hooks are also asked about deletions and connections, which they can only refuse.
 //! `authorizer` is not there in match conditions: one that uses it fails.
 
 mod answer;
 mod ask;
-mod client;
 mod hook;
-mod target;
 
 pub(crate) use hook::CONDITIONS;
 
@@ -29,10 +25,10 @@ use crate::{
     matching::{GROUP, Subject, is_exempt, namespace_of},
 };
 use ask::{Asked, Question};
-use client::Clients;
 use futures::future::join_all;
 use hook::Hook;
 use orrery_apiserver::{AdmissionRequest, Operation, Plugin, Review};
+use orrery_callout::Clients;
 use orrery_machinery::status::ApiError;
 use serde_json::{Value, json};
 use std::{

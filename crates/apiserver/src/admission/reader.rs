@@ -77,3 +77,14 @@ impl Reader {
         page.entries.iter().map(|entry| envelope::decode_stored(entry)).collect()
     }
 }
+
+#[async_trait::async_trait]
+impl orrery_callout::Services for Reader {
+    async fn service(&self, namespace: &str, name: &str) -> Result<Option<Value>, String> {
+        self.get("", "services", namespace, name).await.map_err(|error| error.message)
+    }
+
+    async fn endpoint_slices(&self, namespace: &str) -> Result<Vec<Value>, String> {
+        self.list("discovery.k8s.io", "endpointslices", namespace).await.map_err(|error| error.message)
+    }
+}

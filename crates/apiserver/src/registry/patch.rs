@@ -3,7 +3,7 @@
 use super::{
     ATTEMPTS, Context, Registry, Written, decode, ownership, store_error, twice, update::Change, update::modified,
 };
-use crate::http::accept::Media;
+use crate::{custom::convert::Answers, http::accept::Media};
 use ::http::{HeaderMap, header};
 use orrery_machinery::{
     meta,
@@ -92,16 +92,19 @@ impl Registry {
             written.warnings.splice(0..0, warnings.clone());
             (created, written)
         };
+        let answers = Answers::default();
         for _ in 0..ATTEMPTS {
             let present = self.store.get(&context.key(&context.name)).await.map_err(store_error)?;
             if present.is_some() || !context.subresource.is_empty() {
                 let change = |old: &Value| {
-                    let object = ownership::applied(context, &self.table(), Some(old), &config)?;
+                    let object = ownership::applied(context, &self.table(), Some(old), &config, &answers)?;
                     Ok(Change { object, duplicates: Vec::new(), owned: true })
                 };
                 match self.change(context, change).await {
                     // It was deleted meanwhile.
                     Err(error) if error.code == 404 && context.subresource.is_empty() => continue,
+                    // It depends on what the object is in other versions.
+                    Err(_) if self.conversions.answer(context.resource, &answers).await? => continue,
                     written => return written.map(|written| warn(false, written)),
                 }
             }
@@ -122,7 +125,7 @@ impl Registry {
                 format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
             return Err(ApiError::conflict(context.target(&context.name), &why));
         }
-        let mut object = ownership::applied(context, &self.table(), None, config)?;
+        let mut object = ownership::applied(context, &self.table(), None, config, &Answers::default())?;
         if meta::name(&object).is_empty() {
             meta::metadata_mut(&mut object).insert("name".into(), context.name.clone().into());
         }

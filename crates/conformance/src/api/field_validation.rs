@@ -192,10 +192,8 @@ async fn unknown_metadata(context: &Context) -> Outcome {
         ".spec.template.metadata.unknownSubMeta: field not declared in schema",
         r#"unknown field "spec.template.metadata.unknownSubMeta""#,
     ];
-    let cases = [
-        ("  unknownMeta: unknown\n", "  foo: foo1\n", of_root.as_slice()),
-        ("", embedded, of_embedded.as_slice()),
-    ];
+    let cases =
+        [("  unknownMeta: unknown\n", "  foo: foo1\n", of_root.as_slice()), ("", embedded, of_embedded.as_slice())];
     for (metadata, spec, accepted) in cases {
         let message = apply(&objects, yaml(&objects, metadata, "", spec)).await?.refusal()?;
         let says = accepted.iter().any(|words| message.contains(words));

@@ -72,6 +72,9 @@ pub struct ResourceDescriptor {
     pub strategic_patches: bool,
     /// How objects merge in a server-side apply and in a strategic merge patch.
     pub shape: Shape,
+    /// The program (`spec.conversion.webhook` of a definition) that is asked to convert between this version and others;
+    /// none where `rules` do it.
+    pub converter: Option<Arc<Value>>,
     /// What is particular to the kind.
     pub rules: Arc<dyn Rules>,
 }
