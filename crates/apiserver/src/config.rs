@@ -1,6 +1,6 @@
 //! What an API server is made of.
 
-use crate::{admission::Plugin, auth::User, custom::convert::Converter};
+use crate::{admission::Plugin, aggregate::Aggregator, auth::User, custom::convert::Converter};
 use bytes::Bytes;
 use orrery_auth::{
     audit::AuditLog,
@@ -31,6 +31,8 @@ pub struct Config {
     pub converter: Option<Arc<dyn Converter>>,
     /// Paths beyond the resource API.
     pub extra: Vec<ExtraRoute>,
+    /// Who knows the API servers behind this one; without it there are none.
+    pub aggregator: Option<Arc<dyn Aggregator>>,
     /// How kubelets are reached for logs and exec; without it these are refused.
     pub kubelet: Option<KubeletAccess>,
     /// Whether the namespaces, roles and bindings that every cluster has are created when they are missing; each as far as
@@ -61,6 +63,7 @@ impl Config {
             admission: Vec::new(),
             converter: None,
             extra: Vec::new(),
+            aggregator: None,
             kubelet: None,
             bootstrap: false,
             objects: Vec::new(),

@@ -7,7 +7,7 @@ use crate::{
 use ::http::{HeaderMap, Method, Response, request::Parts};
 use orrery_machinery::{
     descriptor::ResourceDescriptor,
-    discovery::Discovery,
+    discovery::{Discovery, Registered},
     openapi::{self, Document},
     status::ApiError,
 };
@@ -50,7 +50,8 @@ pub(crate) fn answer(server: &ApiServer, parts: &Parts, path: &str) -> Result<Re
         return Err(ApiError::method_not_allowed());
     }
     let table = server.registry.table();
-    let discovery = Discovery { descriptors: table.all() };
+    let registered = server.registered();
+    let discovery = Discovery { descriptors: table.all(), registered: &registered };
     let document = match segments.as_slice() {
         ["version"] => Some(version(server)),
         ["metrics"] => {
@@ -68,7 +69,7 @@ pub(crate) fn answer(server: &ApiServer, parts: &Parts, path: &str) -> Result<Re
         ["apis", group] => discovery.group(group),
         ["apis", group, version] => discovery.resource_list(group, version),
         ["openapi", "v2"] => Some(table.documents().v2().clone()),
-        ["openapi", "v3"] => Some(table.documents().openapi_index.clone()),
+        ["openapi", "v3"] => Some(openapi_index(&table.documents().openapi_index, &registered)),
         ["openapi", "v3", rest @ ..] => {
             let path = rest.join("/");
             let found = table.documents().openapi.iter().find(|document| document.path == path);
@@ -85,6 +86,17 @@ pub(crate) fn answer(server: &ApiServer, parts: &Parts, path: &str) -> Result<Re
         _ => None,
     };
     document.map(|document| respond::json(200, &document)).ok_or_else(ApiError::no_such_path)
+}
+
+/// The index of this server's documents, with those of other servers.
+fn openapi_index(own: &Value, registered: &Registered) -> Value {
+    let mut index = own.clone();
+    for other in registered.others.iter().filter(|other| other.available) {
+        let Some(hash) = &other.openapi_hash else { continue };
+        let path = format!("apis/{}/{}", other.group, other.version);
+        index["paths"][&path] = json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")});
+    }
+    index
 }
 
 /// A document by which others verify tokens of service accounts; they may keep it for an hour.

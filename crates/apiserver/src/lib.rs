@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod aggregate;
 mod auth;
 mod config;
 mod custom;
@@ -38,6 +39,7 @@ mod server;
 mod subresource;
 
 pub use admission::{AdmissionRequest, Mark, Marks, Operation, Plugin, Reader, Review};
+pub use aggregate::Aggregator;
 pub use auth::{AuthorizeError, User};
 pub use config::{
     Config, ConfigError, ExtraHandler, ExtraRequest, ExtraRoute, KubeletAccess, Limits, MetricSource, ReviewHandler,

@@ -2,6 +2,7 @@
 
 use crate::{
     admission,
+    aggregate::Aggregator,
     auth::{Authorizer, Reviews, User, roles},
     config::{Config, ConfigError, ExtraRoute, Limits, ReviewHandler, TokenConfig, VersionInfo},
     custom::Follower,
@@ -51,6 +52,8 @@ pub struct ApiServer {
     pub(crate) reviews: HashMap<(String, String), Arc<dyn ReviewHandler>>,
     pub(crate) extra: Vec<ExtraRoute>,
     pub(crate) kubelets: Option<Kubelets>,
+    /// Who knows the API servers behind this one.
+    pub(crate) aggregator: Option<Arc<dyn Aggregator>>,
     pub(crate) version: VersionInfo,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
@@ -118,6 +121,7 @@ impl ApiServer {
             reviews,
             extra: config.extra,
             kubelets,
+            aggregator: config.aggregator,
             version: config.version,
             reads: Semaphore::new(config.limits.reads_in_flight),
             writes: Semaphore::new(config.limits.writes_in_flight),

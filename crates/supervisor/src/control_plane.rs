@@ -235,6 +235,12 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
     api.bootstrap = true;
     let settings = orrery_admission::Settings { service_range: SERVICE_RANGE.parse().expect("the range is one") };
     api.admission = orrery_admission::plugins(settings);
+    let aggregation = Arc::new(orrery_aggregation::Aggregation::new(orrery_aggregation::Settings {
+        front_proxy: authorities.issue_front_proxy()?,
+        front_proxy_ca_pem: authorities.front_proxy_ca_pem().to_owned(),
+        client_ca_pem: authorities.client_ca_pem().to_owned(),
+    }));
+    api.aggregator = Some(Arc::clone(&aggregation) as _);
     api.converter = Some(Arc::new(orrery_conversion::Webhooks::default()));
     api.objects = orrery_admission::bootstrap(settings, address.port());
     api.kubelet = Some(KubeletAccess {
@@ -249,10 +255,16 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
     let server = ApiServer::new(api).await?;
     let controllers = run_controllers(Arc::clone(&server), config, authorities, metrics, shutdown.clone());
     let controllers = tokio::spawn(controllers);
+    let own = Client::new(server.in_process(User::new("system:apiserver", ["system:masters"])), "default");
+    let end = shutdown.clone();
+    let aggregator = tokio::spawn(async move { aggregation.run(own, end).await });
     let result = server.serve(listener, tls, shutdown.clone()).await;
     shutdown.cancel();
     if let Err(error) = controllers.await {
         tracing::error!(%error, "the controllers ended badly");
+    }
+    if let Err(error) = aggregator.await {
+        tracing::error!(%error, "the aggregation of API servers ended badly");
     }
     store.close().await;
     Ok(result?)

@@ -7,7 +7,7 @@ pub(crate) mod kubelet;
 mod scale;
 mod stream;
 mod token;
-mod upgrade;
+pub(crate) mod upgrade;
 
 use crate::{
     admission::Review,
