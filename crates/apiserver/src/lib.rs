@@ -38,9 +38,9 @@ mod registry;
 mod server;
 mod subresource;
 
-pub use admission::{AdmissionRequest, Mark, Marks, Operation, Plugin, Reader, Review};
+pub use admission::{AdmissionRequest, Mark, Marks, Memory, Operation, Plugin, Reader, Review, Rounds};
 pub use aggregate::Aggregator;
-pub use auth::{AuthorizeError, User};
+pub use auth::{Attributes, AuthorizeError, Authorizer, User};
 pub use config::{
     Config, ConfigError, ExtraHandler, ExtraRequest, ExtraRoute, KubeletAccess, Limits, MetricSource, ReviewHandler,
     TokenConfig, VersionInfo,

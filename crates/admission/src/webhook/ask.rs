@@ -5,6 +5,7 @@ use crate::{
     forbidden,
     matching::{Form, Subject},
     review::{convert, convert_back, describe},
+    rights::{self, Rights},
 };
 use bytes::Bytes;
 use orrery_apiserver::{AdmissionRequest, Operation};
@@ -59,7 +60,7 @@ pub(super) async fn ask(question: &Question<'_>, clients: &Clients, mutating: bo
     let shown = |object: Option<&Value>| object.map(|object| convert(request, object, form)).transpose();
     let (object, old) = (shown(subject.object)?, shown(subject.old)?);
     let mut described = describe(request, subject.object, form);
-    if !conditions_hold(question, object.as_ref(), old.as_ref(), &described)? {
+    if !conditions_hold(question, object.as_ref(), old.as_ref(), &described).await? {
         return Ok(None);
     }
     if request.dry_run && !hook.stands_dry_run {
@@ -86,16 +87,23 @@ pub(super) async fn ask(question: &Question<'_>, clients: &Clients, mutating: bo
     Ok(Some(Asked { verdict, warnings: answer.warnings, annotations }))
 }
 
-fn conditions_hold(
+async fn conditions_hold(
     question: &Question<'_>,
     object: Option<&Value>,
     old_object: Option<&Value>,
     described: &Value,
 ) -> Result<bool, ApiError> {
     let namespace = question.namespace;
-    let input = Input { object, old_object, request: described, params: None, namespace, authorizer: None };
+    let rights = Rights::of(question.request);
+    let authorizer = rights::shown(rights.as_ref());
+    let input = Input { object, old_object, request: described, params: None, namespace, authorizer };
     let hook = question.hook;
-    hook.conditions.matches(&input, hook.failure).map_err(|why| forbidden(question.request, &why))
+    loop {
+        let holds = hook.conditions.matches(&input, hook.failure);
+        if !rights::settle(rights.as_ref()).await {
+            return holds.map_err(|why| forbidden(question.request, &why));
+        }
+    }
 }
 
 /// Sends the review within what time there is.

@@ -1,7 +1,7 @@
 //! What a plugin is asked, and what it may answer.
 
-use super::{Mark, Reader};
-use crate::auth::User;
+use super::{Mark, Reader, Rounds};
+use crate::auth::{Authorizer, User};
 use orrery_machinery::{descriptor::ResourceDescriptor, status::ApiError};
 use serde_json::Value;
 
@@ -49,6 +49,8 @@ pub struct AdmissionRequest<'a> {
     pub old: Option<&'a Value>,
     /// Whether nothing will be stored; then a plugin must have no effect elsewhere either.
     pub dry_run: bool,
+    /// Who says what somebody may do; none where nobody can be asked.
+    pub authorizer: Option<&'a Authorizer>,
     /// Other objects of the server.
     pub reader: &'a Reader,
 }
@@ -79,6 +81,8 @@ pub struct Review {
     /// Marks, as read through [`Reader::marks`], that are set anew in the same transaction. When one of them was set
     /// meanwhile, the whole request is planned anew.
     pub marks: Vec<Mark>,
+    /// What plugins remember between two rounds of changes.
+    pub rounds: Rounds,
 }
 
 /// One step between decoding and storing. Plugins are asked again when a request meets concurrent writes, so they must be
