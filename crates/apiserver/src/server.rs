@@ -137,7 +137,7 @@ impl ApiServer {
     }
 
     /// Serves HTTPS on `listener` until `shutdown`; then watches end, and other requests under way may finish within the
-    /// drain time. A server is served once.
+    /// drain time. A server may be served at several addresses, all until the same `shutdown`.
     ///
     /// # Errors
     /// When the listener is of no use.

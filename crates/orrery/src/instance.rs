@@ -57,6 +57,13 @@ impl Instance {
         self.address(6443, 0)
     }
 
+    /// Where the Supervisor's API is served for pods: on the gateway of the bridge that they are plugged into.
+    pub(crate) fn pod_api_address(&self) -> Option<SocketAddr> {
+        let range = self.machine_range();
+        let base: Ipv4Addr = range.split('/').next()?.parse().ok()?;
+        Some((Ipv4Addr::from(u32::from(base) + 1), self.api_address().port()).into())
+    }
+
     /// Where the manager's API is served.
     pub(crate) fn manager_address(&self) -> SocketAddr {
         self.address(7443, 1)
