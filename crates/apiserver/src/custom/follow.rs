@@ -86,17 +86,19 @@ enum Waiting {
 
 /// What came of one definition.
 struct Made {
-    /// The accepted names, and whether it is being deleted: what descriptors depend on beside the spec.
-    of: (Value, bool),
+    /// The spec and the accepted names: what is served follows from them.
+    of: (Value, Value),
+    /// Whether it was being deleted.
+    is_deleting: bool,
     resources: Vec<Arc<ResourceDescriptor>>,
-    /// Ended when the definition is changed or gone: then watches of its objects end.
+    /// Ended when what is served is another or gone: then watches of its objects end.
     lives: CancellationToken,
 }
 
-/// What came of each definition, by its uid and generation.
+/// What came of each definition, by its uid.
 #[derive(Default)]
 struct Served {
-    made: HashMap<(String, i64), Made>,
+    made: HashMap<String, Made>,
 }
 
 impl Served {
@@ -151,17 +153,25 @@ impl Served {
 
     /// Serves what the established definitions define.
     fn serve(&mut self, registry: &Registry, definitions: &[Value]) {
-        let (mut current, mut changed) = (HashMap::new(), false);
+        let (mut current, mut changed, mut ended) = (HashMap::new(), false, Vec::new());
         for definition in definitions.iter().filter(|definition| is_established(definition)) {
-            let id = id(definition);
-            let of = (definition["status"]["acceptedNames"].clone(), meta::is_deleting(definition));
+            let id = meta::uid(definition).to_owned();
+            let of = (definition["spec"].clone(), definition["status"]["acceptedNames"].clone());
+            let is_deleting = meta::is_deleting(definition);
             let made = match self.made.remove(&id) {
-                Some(known) if known.of == of => known,
+                Some(known) if known.of == of && known.is_deleting == is_deleting => known,
                 known => {
                     changed = true;
-                    // A definition that is being deleted still tells its watchers what becomes of its objects.
-                    let lives = known.map_or_else(CancellationToken::new, |known| known.lives);
-                    Made { of, resources: descriptors(definition), lives }
+                    let lives = match known {
+                        // While it is being deleted, watchers are told what becomes of its objects.
+                        Some(known) if known.of == of => known.lives,
+                        Some(known) => {
+                            ended.push(known.lives);
+                            CancellationToken::new()
+                        }
+                        None => CancellationToken::new(),
+                    };
+                    Made { of, is_deleting, resources: descriptors(definition), lives }
                 }
             };
             current.insert(id, made);
@@ -171,8 +181,9 @@ impl Served {
             let lives = self.made.values().flat_map(|made| made.resources.iter().map(|one| (one, &made.lives)));
             registry.serve_also(lives.map(|(resource, lives)| (Arc::clone(resource), lives.clone())));
         }
-        for made in gone.into_values() {
-            made.lives.cancel();
+        ended.extend(gone.into_values().map(|made| made.lives));
+        for life in ended {
+            life.cancel();
         }
     }
 
@@ -186,7 +197,7 @@ impl Served {
         if !meta::finalizers(definition).contains(&CLEANUP) {
             return Ok(true);
         }
-        let served = self.made.get(&id(definition)).map_or(&[][..], |made| &made.resources);
+        let served = self.made.get(meta::uid(definition)).map_or(&[][..], |made| &made.resources);
         // The stored version is the one that can be read without asking others.
         let stored = served.iter().find(|resource| resource.is_stored_as_served());
         if let Some(resource) = stored.or(served.first()) {
@@ -207,10 +218,6 @@ impl Served {
             Ok(_) | Err(_) => Ok(true),
         }
     }
-}
-
-fn id(definition: &Value) -> (String, i64) {
-    (meta::uid(definition).to_owned(), meta::generation(definition))
 }
 
 /// The descriptors of a definition. A version that cannot be served is left out and told.
