@@ -6,7 +6,7 @@ use orrery_auth::{
     audit::AuditLog,
     token::{TokenKeys, TokenSettings},
 };
-use orrery_identity::{Credentials, IdentityError};
+use orrery_identity::Credentials;
 use orrery_machinery::{descriptor::ResourceDescriptor, status::ApiError};
 use orrery_store::{Store, StoreError};
 use serde_json::Value;
@@ -207,9 +207,6 @@ pub enum ConfigError {
     /// A resource that is not stored has nobody to answer it.
     #[error("the resource {0} is not stored and has no review handler")]
     NoReviewHandler(String),
-    /// The credentials for kubelets are of no use.
-    #[error("the credentials for kubelets are of no use")]
-    Kubelet(#[source] IdentityError),
     /// The store failed while roles were read.
     #[error("cannot read roles and bindings from the store")]
     Store(#[from] StoreError),

@@ -7,7 +7,7 @@ use crate::{
 use ::http::{HeaderMap, Method, Response, request::Parts};
 use orrery_machinery::{
     descriptor::ResourceDescriptor,
-    discovery::{Discovery, Registered},
+    discovery::Discovery,
     openapi::{self, Document},
     status::ApiError,
 };
@@ -69,7 +69,7 @@ pub(crate) fn answer(server: &ApiServer, parts: &Parts, path: &str) -> Result<Re
         ["apis", group] => discovery.group(group),
         ["apis", group, version] => discovery.resource_list(group, version),
         ["openapi", "v2"] => Some(table.documents().v2().clone()),
-        ["openapi", "v3"] => Some(openapi_index(&table.documents().openapi_index, &registered)),
+        ["openapi", "v3"] => Some(registered.openapi_index(&table.documents().openapi_index)),
         ["openapi", "v3", rest @ ..] => {
             let path = rest.join("/");
             let found = table.documents().openapi.iter().find(|document| document.path == path);
@@ -86,17 +86,6 @@ pub(crate) fn answer(server: &ApiServer, parts: &Parts, path: &str) -> Result<Re
         _ => None,
     };
     document.map(|document| respond::json(200, &document)).ok_or_else(ApiError::no_such_path)
-}
-
-/// The index of this server's documents, with those of other servers.
-fn openapi_index(own: &Value, registered: &Registered) -> Value {
-    let mut index = own.clone();
-    for other in registered.others.iter().filter(|other| other.available) {
-        let Some(hash) = &other.openapi_hash else { continue };
-        let path = format!("apis/{}/{}", other.group, other.version);
-        index["paths"][&path] = json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")});
-    }
-    index
 }
 
 /// A document by which others verify tokens of service accounts; they may keep it for an hour.

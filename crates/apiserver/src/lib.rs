@@ -38,7 +38,7 @@ mod registry;
 mod server;
 mod subresource;
 
-pub use admission::{AdmissionRequest, Mark, Marks, Memory, Operation, Plugin, Reader, Review, Rounds};
+pub use admission::{AdmissionRequest, Mark, Marks, Operation, Plugin, Reader, Review};
 pub use aggregate::Aggregator;
 pub use auth::{Attributes, AuthorizeError, Authorizer, User};
 pub use config::{

@@ -107,7 +107,7 @@ impl ApiServer {
         for key in own_reviews {
             reviews.entry(key).or_insert_with(|| Arc::clone(&own));
         }
-        let kubelets = config.kubelet.map(|access| Kubelets::new(&access)).transpose().map_err(ConfigError::Kubelet)?;
+        let kubelets = config.kubelet.map(|access| Kubelets::new(&access));
         let changes = authorizer.rbac().changes();
         let server = Arc::new(Self {
             custom: OnceLock::new(),

@@ -67,6 +67,18 @@ impl Registered {
         self.others.iter().find(|other| other.group == group && other.version == version)
     }
 
+    /// The index of this server's OpenAPI v3 documents, with those of other servers.
+    #[must_use]
+    pub fn openapi_index(&self, own: &Value) -> Value {
+        let mut index = own.clone();
+        for other in self.others.iter().filter(|other| other.available) {
+            let Some(hash) = &other.openapi_hash else { continue };
+            let path = format!("apis/{}/{}", other.group, other.version);
+            index["paths"][&path] = json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")});
+        }
+        index
+    }
+
     fn priority(&self, group: &str, version: &str) -> Priority {
         let local = || self.local.iter().find(|((g, v), _)| g == group && v == version).map(|(_, priority)| *priority);
         let known = self.other(group, version).map(|other| other.priority).or_else(local);

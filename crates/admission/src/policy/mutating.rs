@@ -11,7 +11,7 @@ use crate::{
     review::{convert, convert_back, describe},
     rights::{self, Rights},
 };
-use orrery_apiserver::{AdmissionRequest, Memory, Plugin, Review};
+use orrery_apiserver::{AdmissionRequest, Plugin, Review};
 use orrery_machinery::{
     apply::{self, Apply, Ignored, OneVersion, Resource, Writer},
     meta,
@@ -19,7 +19,7 @@ use orrery_machinery::{
     status::ApiError,
 };
 use orrery_schema::{
-    admission::{FailurePolicy, Input, MutatingPolicy, Patch},
+    admission::{FailurePolicy, Input, Memory, MutatingPolicy, Patch},
     cel::{Budget, PER_CALL_LIMIT, PER_OBJECT_BUDGET},
 };
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@
 //! decoded and defaulted -> own steps -> plugins change -> decoded and defaulted again -> validation -> plugins check -> stored
 //! ```
 //!
-//! Plugins may change an object in two rounds ([`Rounds`]): the second is for those that should see what came after them.
+//! Plugins may change an object in two rounds (`orrery_schema::admission::Rounds`): the second is for those that should see what came after them.
 //!
 //! The server's own steps (`own`) are few and always there. Everything else is a [`Plugin`], which the layer above plugs
 //! in by way of [`Config`](crate::Config). The namespace's own part (no new objects in one that is missing or terminating) is
@@ -13,11 +13,9 @@
 mod own;
 mod plugin;
 mod reader;
-mod rounds;
 
 pub use plugin::{AdmissionRequest, Operation, Plugin, Review};
 pub use reader::{Mark, Marks, Reader};
-pub use rounds::{Memory, Rounds};
 
 pub(crate) use own::{LASTING_NAMESPACES, delete};
 

@@ -1,8 +1,9 @@
 //! What a plugin is asked, and what it may answer.
 
-use super::{Mark, Reader, Rounds};
+use super::{Mark, Reader};
 use crate::auth::{Authorizer, User};
 use orrery_machinery::{descriptor::ResourceDescriptor, status::ApiError};
+use orrery_schema::admission::Rounds;
 use serde_json::Value;
 
 /// What is to be done.

@@ -4,7 +4,6 @@ use super::{Context, Registry, Table};
 use crate::{custom::convert::Answers, object};
 use orrery_machinery::{
     apply::{self, Apply, ConvertError, Ignored, Resource, Update, Versions, Writer},
-    fields::FieldSet,
     meta,
     shape::Shape,
     status::ApiError,
@@ -100,7 +99,7 @@ pub(super) fn applied(
 ) -> Result<Value, ApiError> {
     let api_version = context.api_version();
     let versions = Served { table, context, answers };
-    let ignored = ignored(context);
+    let ignored = Ignored::at(context.resource, &context.subresource);
     let now = object::now_text();
     let request = Apply {
         live,
@@ -123,23 +122,4 @@ fn resource<'a>(
 
 fn writer<'a>(context: &'a Context<'_>, now: &'a str) -> Writer<'a> {
     Writer { manager: &context.options.manager, subresource: &context.subresource, now }
-}
-
-/// What a write to this path cannot set: upstream's reset fields, where they are not those of most kinds.
-fn ignored(context: &Context<'_>) -> Ignored<'static> {
-    let resource = context.resource;
-    let fields: &[&[&str]] = match (&*resource.group, &*resource.plural, context.subresource.as_str()) {
-        ("certificates.k8s.io", "certificatesigningrequests", "") => &[&["spec"], &["status"]],
-        ("certificates.k8s.io", "certificatesigningrequests", "status") => &[&["spec"], &["status", "conditions"]],
-        ("certificates.k8s.io", "certificatesigningrequests", "approval") => &[&["spec"], &["status", "certificate"]],
-        ("", "pods", "status") => &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]],
-        ("apps", "deployments", "status") => &[&["spec"], &["metadata", "labels"]],
-        ("apiextensions.k8s.io" | "apiregistration.k8s.io", "customresourcedefinitions" | "apiservices", "status") => {
-            &[&["metadata"], &["spec"]]
-        }
-        (_, _, "") if resource.has_status() => &[&["status"]],
-        (_, _, "status") => &[&["spec"]],
-        _ => return Ignored::Nothing,
-    };
-    Ignored::Fields(FieldSet::of(fields))
 }
