@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 
 /// CPU (thousandths of a core) and memory (bytes).
 type Amounts = [u64; 2];
+/// Why a pool is not admitted: a word and a sentence.
+type Verdict = Result<(), (&'static str, String)>;
 
 /// The statuses that pools should have, by name.
 pub(crate) fn statuses(pools: &[ResourcePool], hosts: &[Host], now: &Time) -> BTreeMap<String, ResourcePoolStatus> {
@@ -29,7 +31,7 @@ pub(crate) fn statuses(pools: &[ResourcePool], hosts: &[Host], now: &Time) -> BT
         let why = "The pools that it is part of are part of each other; give one of them another parent";
         statuses.insert(name.to_owned(), (pool, Err(("Circle", why.to_owned()))));
     }
-    let status = |(name, (pool, admitted)): (String, (&ResourcePool, Result<(), (&str, String)>))| {
+    let status = |(name, (pool, admitted)): (String, (&ResourcePool, Verdict))| {
         let [unreserved_cpu_milli, unreserved_memory_bytes] = books.unreserved.get(&name).copied().unwrap_or_default();
         let conditions = pool.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
         let mut status = ResourcePoolStatus { conditions, unreserved_cpu_milli, unreserved_memory_bytes };
@@ -39,7 +41,7 @@ pub(crate) fn statuses(pools: &[ResourcePool], hosts: &[Host], now: &Time) -> BT
     statuses.into_iter().map(status).collect()
 }
 
-fn told(admitted: &Result<(), (&str, String)>, now: Time) -> Condition {
+fn told(admitted: &Verdict, now: Time) -> Condition {
     match admitted {
         Ok(()) => condition("Admitted", true, "Reserved", "What it reserves can be had", now),
         Err((reason, message)) => condition("Admitted", false, reason, message, now),
@@ -72,7 +74,7 @@ impl<'a> Books<'a> {
     }
 
     /// Takes a pool's reservation from who has it; else tells why it cannot be had.
-    fn admit(&mut self, pool: &ResourcePool) -> Result<(), (&'static str, String)> {
+    fn admit(&mut self, pool: &ResourcePool) -> Verdict {
         let mut givers = Vec::new();
         let mut at = pool.spec.parent.as_deref();
         let wanted = [pool.spec.cpu.reservation, pool.spec.memory.reservation];
