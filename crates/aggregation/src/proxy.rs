@@ -1,20 +1,8 @@
 //! What becomes of headers on the way to another server and back.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use orrery_apiserver::User;
 
-/// What concerns one connection only (RFC 9110, section 7.6.1).
-const OF_THE_CONNECTION: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 /// Headers that say who asks begin so.
 const REMOTE: &str = "x-remote-";
 /// The header of a user's name.
@@ -28,12 +16,7 @@ pub(crate) const EXTRA: &str = "X-Remote-Extra-";
 
 /// The headers of a request as the other server gets them: with the user's name, whatever the client itself said about it.
 pub(crate) fn forwarded(headers: &mut HeaderMap, user: &User, upgrades: bool) {
-    let upgrade = headers.get(header::UPGRADE).cloned().filter(|_| upgrades);
-    without_connection(headers);
-    // Compression is between this server and its client.
-    for name in [header::HOST, header::AUTHORIZATION, header::ACCEPT_ENCODING] {
-        headers.remove(name);
-    }
+    orrery_callout::forwarded(headers, upgrades);
     let told: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with(REMOTE)).cloned().collect();
     for name in told {
         headers.remove(name);
@@ -55,27 +38,6 @@ pub(crate) fn forwarded(headers: &mut HeaderMap, user: &User, upgrades: bool) {
         for value in values {
             add(&format!("{EXTRA}{}", escaped(key)), value);
         }
-    }
-    if let Some(upgrade) = upgrade {
-        headers.insert(header::UPGRADE, upgrade);
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    }
-}
-
-/// Takes out what concerned one connection only, of a request or an answer.
-pub(crate) fn without_connection(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .collect();
-    for name in OF_THE_CONNECTION {
-        headers.remove(*name);
-    }
-    for name in named {
-        headers.remove(name);
     }
 }
 

@@ -230,12 +230,7 @@ impl Aggregator for Aggregation {
         parts.version = http::Version::HTTP_11;
         parts.extensions.clear();
         let request = Request::from_parts(parts, body);
-        let mut answer =
-            self.clients.send((&address, &server.trust), request, upgrades).await.map_err(|why| failed(&why))?;
-        if answer.status() != http::StatusCode::SWITCHING_PROTOCOLS {
-            proxy::without_connection(answer.headers_mut());
-        }
-        Ok(answer)
+        self.clients.send((&address, &server.trust), request, upgrades).await.map_err(|why| failed(&why))
     }
 }
 

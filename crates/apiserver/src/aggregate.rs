@@ -14,7 +14,7 @@ use crate::{
 };
 use ::http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use orrery_machinery::{
     discovery::{OtherVersion, Registered},
     status::ApiError,
@@ -62,15 +62,22 @@ pub(crate) async fn forward(
     let client = upgrade::on_upgrade(&mut parts).filter(|_| parts.headers.contains_key(::http::header::UPGRADE));
     let request = Request::from_parts(parts, body);
     let answered = aggregator.ask(&server.registry.reader, other, user, request, client.is_some()).await;
-    Ok(answered.map(|mut response| {
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(client) = client
-        {
-            let upstream = hyper::upgrade::on(&mut response);
-            tokio::spawn(upgrade::run(Arc::clone(server), client, upstream));
-        }
-        response.map(|body| body.map_err(boxed).boxed_unsync())
-    }))
+    Ok(answered.map(|response| passed_on(server, client, response)))
+}
+
+/// Another server's answer as this one's; an upgraded connection is relayed.
+pub(crate) fn passed_on(
+    server: &Arc<ApiServer>,
+    client: Option<OnUpgrade>,
+    mut response: Response<Incoming>,
+) -> Response<ResponseBody> {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        orrery_callout::without_connection(response.headers_mut());
+    } else if let Some(client) = client {
+        let upstream = hyper::upgrade::on(&mut response);
+        tokio::spawn(upgrade::run(Arc::clone(server), client, upstream));
+    }
+    response.map(|body| body.map_err(boxed).boxed_unsync())
 }
 
 /// The group and version that a path is about, when it is about one as a whole: its discovery or its OpenAPI document.

@@ -52,6 +52,8 @@ pub struct ApiServer {
     pub(crate) reviews: HashMap<(String, String), Arc<dyn ReviewHandler>>,
     pub(crate) extra: Vec<ExtraRoute>,
     pub(crate) kubelets: Option<Kubelets>,
+    /// Connections to what is behind services and pods.
+    pub(crate) proxied: orrery_callout::Clients,
     /// Who knows the API servers behind this one.
     pub(crate) aggregator: Option<Arc<dyn Aggregator>>,
     pub(crate) version: VersionInfo,
@@ -121,6 +123,7 @@ impl ApiServer {
             reviews,
             extra: config.extra,
             kubelets,
+            proxied: orrery_callout::Clients::default(),
             aggregator: config.aggregator,
             version: config.version,
             reads: Semaphore::new(config.limits.reads_in_flight),

@@ -12,7 +12,11 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod headers;
+mod plain;
 mod target;
 
 pub use client::{Body, Clients, Trust};
+pub use headers::{forwarded, without_connection};
+pub use plain::send_plain;
 pub use target::{Address, Services, Target};

@@ -24,7 +24,7 @@ const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// Paths that need no certificate.
 const HEALTH: &[&str] = &["/healthz", "/livez", "/readyz"];
 /// Sub-resources whose answer is a stream.
-const STREAMS: &[&str] = &["log", "exec", "attach", "portforward"];
+const STREAMS: &[&str] = &["log", "exec", "attach", "portforward", "proxy"];
 /// Those of them that do more than read.
 const INTERACTIVE: &[&str] = &["exec", "attach", "portforward"];
 

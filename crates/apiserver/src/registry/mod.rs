@@ -21,7 +21,6 @@ mod present;
 mod read;
 mod serve;
 mod table;
-mod twice;
 mod update;
 mod watch;
 

@@ -1,10 +1,9 @@
 //! `patch`, in its four kinds; server-side apply among them.
 
-use super::{
-    ATTEMPTS, Context, Registry, Written, decode, ownership, store_error, twice, update::Change, update::modified,
-};
+use super::{ATTEMPTS, Context, Registry, Written, decode, ownership, store_error, update::Change, update::modified};
 use crate::{custom::convert::Answers, http::accept::Media};
 use ::http::{HeaderMap, header};
+use orrery_documents::{first_in_yaml, parse_json, parse_yaml};
 use orrery_machinery::{
     meta,
     patch::{self, PatchKind},
@@ -33,14 +32,14 @@ impl Patch {
     pub(crate) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         if Media::parse(content_type).name == APPLY {
-            let (value, duplicates) = decode::parse_yaml(body)?;
-            let first = (!duplicates.is_empty()).then(|| twice::first_in_yaml(body)).flatten();
+            let (value, duplicates) = parse_yaml(body)?;
+            let first = (!duplicates.is_empty()).then(|| first_in_yaml(body)).flatten();
             let duplicates = first.map_or(duplicates, |first| vec![first]);
             return Ok(Self { kind: None, value, duplicates });
         }
         let supported = || ApiError::unsupported_media_type(&format!("{}, {APPLY}", PatchKind::SUPPORTED));
         let kind = PatchKind::from_content_type(content_type).ok_or_else(supported)?;
-        let (value, duplicates) = decode::parse_json(body)?;
+        let (value, duplicates) = parse_json(body)?;
         Ok(Self { kind: Some(kind), value, duplicates })
     }
 
