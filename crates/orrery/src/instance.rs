@@ -173,6 +173,7 @@ mod tests {
         let default = instance("default");
         assert_eq!(default.state, Path::new("/var/lib/orrery"));
         assert_eq!(default.api_address().to_string(), "127.0.0.1:6443");
+        assert_eq!(default.pod_api_address().unwrap().to_string(), "10.244.0.1:6443");
         assert_eq!(default.manager_address().to_string(), "127.0.0.1:7443");
         assert_eq!(default.kubeconfig(), Path::new("/var/lib/orrery/kubeconfig"));
     }
