@@ -2,7 +2,12 @@
 //!
 //! Parsers take the last of two values of one key and say nothing; Kubernetes tells people of it. So these read a text once and
 //! note the paths of such keys ([`parse_json`], [`parse_yaml`]); for a configuration to apply, a second pass finds the line
-//! ([`first_in_yaml`]). What it is not: it knows no kinds and no fields.
+//! ([`first_in_yaml`]).
+//!
+//! What it is not: it knows no kinds and no fields, and reads no protobuf (the crate `protobuf`). It has no tasks: it is given
+//! bytes and gives back values.
+//!
+//! Start reading at [`parse_json`].
 #![forbid(unsafe_code)]
 
 mod line;

@@ -129,7 +129,7 @@ async fn service(server: &ApiServer, namespace: &str, wanted: &Wanted<'_>) -> Re
     let mut ports = object::list(&found, "/spec/ports").iter();
     let port = match wanted.port {
         "" => ports.next(),
-        text => ports.find(|port| port["name"] == text || port["port"].to_string() == text),
+        text => ports.find(|port| port["name"] == text || port["port"].as_u64() == text.parse().ok()),
     };
     let port = number(port.map_or(&Value::Null, |port| &port["port"]), wanted)?;
     let target = json!({"service": {"namespace": namespace, "name": wanted.name, "port": port}});
