@@ -11,6 +11,18 @@ TARGET ?= target
 PROFILE ?= release
 OUT = $(TARGET)/$(PROFILE)
 
+# What `/version` tells of the build: the commit, and its date unless SOURCE_DATE_EPOCH says another. The same for the same
+# commit, so that a build can be repeated. Without git or a checkout both stay unknown.
+ORRERY_COMMIT := $(or $(ORRERY_COMMIT),$(shell git rev-parse HEAD 2>/dev/null))
+SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
+ifneq ($(ORRERY_COMMIT),)
+export ORRERY_COMMIT
+endif
+ifneq ($(SOURCE_DATE_EPOCH),)
+ORRERY_BUILD_DATE := $(or $(ORRERY_BUILD_DATE),$(shell date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%dT%H:%M:%SZ))
+export ORRERY_BUILD_DATE
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help up down build deps test check install clean
 

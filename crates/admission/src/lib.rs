@@ -32,6 +32,7 @@ mod priority;
 mod quota;
 mod reason;
 mod review;
+mod rights;
 mod runtime_class;
 mod security;
 mod service_account;

@@ -2,7 +2,8 @@
 //!
 //! An address is taken by an `IPAddress` object of its name, which is written in the transaction that writes the Service: of two
 //! Services that want the same one, the second is judged again. It is given back with the Service, in the transaction
-//! that deletes it. Upstream does this in the registry of Services; here it is a plugin like any other.
+//! that deletes it. A node port is taken by the Service that has it; writes that take the same one are told apart by a mark that each
+//! sets. Upstream does this in the registry of Services; here it is a plugin like any other.
 
 mod range;
 
@@ -52,7 +53,7 @@ impl Plugin for ServiceAddresses {
             Wants::Address => self.give_address(request, service, review).await?,
         }
         if needs_node_ports(service) {
-            give_node_ports(request, service).await?;
+            give_node_ports(request, service, review).await?;
         }
         Ok(true)
     }
@@ -193,15 +194,18 @@ fn needs_node_ports(service: &Value) -> bool {
     }
 }
 
-async fn give_node_ports(request: &AdmissionRequest<'_>, service: &mut Value) -> Result<(), ApiError> {
+async fn give_node_ports(
+    request: &AdmissionRequest<'_>,
+    service: &mut Value,
+    review: &mut Review,
+) -> Result<(), ApiError> {
+    // Read before the Services: whoever takes a port after these were read has set its mark anew.
+    let marks = request.reader.marks("nodeports").await?;
+    let had: BTreeSet<u16> = request.old.into_iter().flat_map(node_ports).collect();
     let others = request.reader.list("", "services", "").await?;
     let own = (request.namespace, request.name);
-    let mut taken: BTreeSet<u16> = others
-        .iter()
-        .filter(|other| (meta::namespace(other), meta::name(other)) != own)
-        .flat_map(|other| other["spec"]["ports"].as_array().into_iter().flatten())
-        .filter_map(|port| u16::try_from(port["nodePort"].as_i64()?).ok())
-        .collect();
+    let mut taken: BTreeSet<u16> =
+        others.iter().filter(|other| (meta::namespace(other), meta::name(other)) != own).flat_map(node_ports).collect();
     let start = seed(service);
     for (index, port) in service["spec"]["ports"].as_array_mut().into_iter().flatten().enumerate() {
         let field = format!("spec.ports[{index}].nodePort");
@@ -221,17 +225,28 @@ async fn give_node_ports(request: &AdmissionRequest<'_>, service: &mut Value) ->
                 taken.insert(number);
             }
             None => {
-                let count = u64::try_from(NODE_PORTS.len()).unwrap_or(1);
-                let candidates =
-                    (0..count).map(|step| NODE_PORTS.start() + u16::try_from((start + step) % count).unwrap_or(0));
-                let free = candidates.into_iter().find(|port| !taken.contains(port));
-                let free = free.ok_or_else(|| ApiError::internal("failed to allocate a nodePort: range is full"))?;
+                let free = free_port(&taken, start)
+                    .ok_or_else(|| ApiError::internal("failed to allocate a nodePort: range is full"))?;
                 taken.insert(free);
                 port["nodePort"] = json!(free);
             }
         }
     }
+    let has: BTreeSet<u16> = node_ports(service).collect();
+    review.marks.extend(has.difference(&had).map(|port| marks.get(&port.to_string())));
     Ok(())
+}
+
+fn node_ports(service: &Value) -> impl Iterator<Item = u16> {
+    let ports = service["spec"]["ports"].as_array().into_iter().flatten();
+    ports.filter_map(|port| u16::try_from(port["nodePort"].as_i64()?).ok()).filter(|port| *port != 0)
+}
+
+/// A port that is not taken; the first from `start` on.
+fn free_port(taken: &BTreeSet<u16>, start: u64) -> Option<u16> {
+    let count = u64::try_from(NODE_PORTS.len()).unwrap_or(1);
+    let mut candidates = (0..count).map(|step| NODE_PORTS.start() + u16::try_from((start + step) % count).unwrap_or(0));
+    candidates.find(|port| !taken.contains(port))
 }
 
 /// Where to begin looking, so that Services that are made at once seldom look at the same place: a hash of the uid.

@@ -76,6 +76,15 @@ macro_rules! inventory_kind {
     };
 }
 
+mod machines;
+mod pools;
+
+pub use machines::{
+    Datastore, DatastoreSpec, DatastoreStatus, DatastoreType, MachineOwner, MachinePhase, Network, NetworkSpec,
+    NetworkStatus, NetworkType, PowerState, VirtualMachine, VirtualMachineSpec, VirtualMachineStatus,
+};
+pub use pools::{Allocation, ResourcePool, ResourcePoolSpec, ResourcePoolStatus, Shares, SharesLevel};
+
 inventory_kind!(
     /// A machine with a hypervisor that joined a cluster.
     Host, "hosts", HostSpec, HostStatus

@@ -1,12 +1,12 @@
 //! What an API server is made of.
 
-use crate::{admission::Plugin, auth::User};
+use crate::{admission::Plugin, aggregate::Aggregator, auth::User, custom::convert::Converter};
 use bytes::Bytes;
 use orrery_auth::{
     audit::AuditLog,
     token::{TokenKeys, TokenSettings},
 };
-use orrery_identity::{Credentials, IdentityError};
+use orrery_identity::Credentials;
 use orrery_machinery::{descriptor::ResourceDescriptor, status::ApiError};
 use orrery_store::{Store, StoreError};
 use serde_json::Value;
@@ -26,8 +26,13 @@ pub struct Config {
     pub reviews: HashMap<(String, String), Arc<dyn ReviewHandler>>,
     /// What changes and refuses requests, in the order in which it is asked.
     pub admission: Vec<Arc<dyn Plugin>>,
+    /// Who asks the webhooks that convert custom resources; without it, objects of other versions of such a resource can
+    /// neither be read nor written.
+    pub converter: Option<Arc<dyn Converter>>,
     /// Paths beyond the resource API.
     pub extra: Vec<ExtraRoute>,
+    /// Who knows the API servers behind this one; without it there are none.
+    pub aggregator: Option<Arc<dyn Aggregator>>,
     /// How kubelets are reached for logs and exec; without it these are refused.
     pub kubelet: Option<KubeletAccess>,
     /// Whether the namespaces, roles and bindings that every cluster has are created when they are missing; each as far as
@@ -56,7 +61,9 @@ impl Config {
             store,
             reviews: HashMap::new(),
             admission: Vec::new(),
+            converter: None,
             extra: Vec::new(),
+            aggregator: None,
             kubelet: None,
             bootstrap: false,
             objects: Vec::new(),
@@ -200,9 +207,6 @@ pub enum ConfigError {
     /// A resource that is not stored has nobody to answer it.
     #[error("the resource {0} is not stored and has no review handler")]
     NoReviewHandler(String),
-    /// The credentials for kubelets are of no use.
-    #[error("the credentials for kubelets are of no use")]
-    Kubelet(#[source] IdentityError),
     /// The store failed while roles were read.
     #[error("cannot read roles and bindings from the store")]
     Store(#[from] StoreError),

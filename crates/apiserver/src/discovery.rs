@@ -50,7 +50,8 @@ pub(crate) fn answer(server: &ApiServer, parts: &Parts, path: &str) -> Result<Re
         return Err(ApiError::method_not_allowed());
     }
     let table = server.registry.table();
-    let discovery = Discovery { descriptors: table.all() };
+    let registered = server.registered();
+    let discovery = Discovery { descriptors: table.all(), registered: &registered };
     let document = match segments.as_slice() {
         ["version"] => Some(version(server)),
         ["metrics"] => {
@@ -68,7 +69,7 @@ pub(crate) fn answer(server: &ApiServer, parts: &Parts, path: &str) -> Result<Re
         ["apis", group] => discovery.group(group),
         ["apis", group, version] => discovery.resource_list(group, version),
         ["openapi", "v2"] => Some(table.documents().v2().clone()),
-        ["openapi", "v3"] => Some(table.documents().openapi_index.clone()),
+        ["openapi", "v3"] => Some(registered.openapi_index(&table.documents().openapi_index)),
         ["openapi", "v3", rest @ ..] => {
             let path = rest.join("/");
             let found = table.documents().openapi.iter().find(|document| document.path == path);

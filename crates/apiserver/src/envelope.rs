@@ -44,8 +44,19 @@ pub(crate) fn encode(resource: &ResourceDescriptor, object: &Value) -> Result<By
         object["apiVersion"] = group_version(&stored.group, &stored.version).into();
         object["kind"] = stored.kind.clone().into();
     }
-    let (json, splice) = write_json(&object);
-    let index = Index::of(resource, &object);
+    Ok(write(resource, &object, as_served))
+}
+
+/// The bytes for an object in the version that it says, whichever is stored.
+pub(crate) fn encode_as_is(resource: &ResourceDescriptor, object: &Value) -> Bytes {
+    let mut object = object.clone();
+    object::set_meta(&mut object, "resourceVersion", None);
+    write(resource, &object, false)
+}
+
+fn write(resource: &ResourceDescriptor, object: &Value, as_served: bool) -> Bytes {
+    let (json, splice) = write_json(object);
+    let index = Index::of(resource, object);
     // Without a place for the resource version the object is always decoded. So are those that came in as another kind,
     // whose fields are not those of the stored kind's selectors.
     let splice = if as_served && index.fits() { splice } else { 0 };
@@ -54,12 +65,12 @@ pub(crate) fn encode(resource: &ResourceDescriptor, object: &Value) -> Result<By
     out.put_u32_le(0);
     out.put_u32_le(resource.schema_generation);
     out.put_u32_le(splice);
-    put_text(&mut out, object::text(&object, "/apiVersion"));
+    put_text(&mut out, object::text(object, "/apiVersion"));
     index.put(&mut out);
     let header = u32::try_from(out.len()).unwrap_or(u32::MAX);
     out[1..5].copy_from_slice(&header.to_le_bytes());
     out.extend_from_slice(&json);
-    Ok(out.into())
+    out.into()
 }
 
 /// The object's JSON, and the place after `"metadata":{` in it; 0 when there is none where something may be put in.
@@ -222,6 +233,11 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     let (text, tail) = rest.split_at_checked(usize::from(length))?;
     *rest = tail;
     std::str::from_utf8(text).ok()
+}
+
+/// Whether an entry is known to be of a version, such as `apps/v1`.
+pub(crate) fn is_of_version(entry: &Entry, api_version: &str) -> bool {
+    Stored::read(&entry.value).is_some_and(|stored| stored.api_version == api_version)
 }
 
 /// The object of an entry as it is stored, with its resource version.

@@ -19,14 +19,13 @@
 //!
 //! Bodies may be JSON, YAML or Kubernetes' protobuf (the crate `protobuf`); answers are always JSON.
 //!
-//! What it is not: there is no server-side apply yet (415), no `Orphan` or `Foreground` deletion
-//! (accepted, treated as `Background`), no port forwarding (501). Each is refused or stated, never
-//! pretended.
+//! What it is not: it calls no webhooks by itself ([`Plugin`], [`Converter`]), and forwards no ports (501).
 //!
 //! Start reading at [`ApiServer`], then `http/dispatch.rs` and `registry/mod.rs`.
 #![forbid(unsafe_code)]
 
 mod admission;
+mod aggregate;
 mod auth;
 mod config;
 mod custom;
@@ -39,11 +38,13 @@ mod registry;
 mod server;
 mod subresource;
 
-pub use admission::{AdmissionRequest, Operation, Plugin, Reader, Review};
-pub use auth::{AuthorizeError, User};
+pub use admission::{AdmissionRequest, Mark, Marks, Operation, Plugin, Reader, Review};
+pub use aggregate::Aggregator;
+pub use auth::{Attributes, AuthorizeError, Authorizer, User};
 pub use config::{
     Config, ConfigError, ExtraHandler, ExtraRequest, ExtraRoute, KubeletAccess, Limits, MetricSource, ReviewHandler,
     TokenConfig, VersionInfo,
 };
+pub use custom::convert::Converter;
 pub use http::{InProcess, ResponseBody};
 pub use server::{ApiServer, ServeError};

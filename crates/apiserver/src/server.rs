@@ -2,9 +2,10 @@
 
 use crate::{
     admission,
+    aggregate::Aggregator,
     auth::{Authorizer, Reviews, User, roles},
     config::{Config, ConfigError, ExtraRoute, Limits, ReviewHandler, TokenConfig, VersionInfo},
-    custom::{self, Follower},
+    custom::Follower,
     envelope,
     http::{self, InProcess},
     metrics::Metrics,
@@ -51,6 +52,10 @@ pub struct ApiServer {
     pub(crate) reviews: HashMap<(String, String), Arc<dyn ReviewHandler>>,
     pub(crate) extra: Vec<ExtraRoute>,
     pub(crate) kubelets: Option<Kubelets>,
+    /// Connections to what is behind services and pods.
+    pub(crate) proxied: orrery_callout::Clients,
+    /// Who knows the API servers behind this one.
+    pub(crate) aggregator: Option<Arc<dyn Aggregator>>,
     pub(crate) version: VersionInfo,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
@@ -87,8 +92,10 @@ impl ApiServer {
             let key = (resource.group.to_string(), resource.plural.to_string());
             own_reviews.push(key);
         }
-        let resources = config.resources.into_iter().map(with_shape).map(custom::with_schema_rules).collect();
-        let registry = Registry::new(resources, Arc::clone(&config.store), admission::Chain::new(config.admission));
+        let resources =
+            config.resources.into_iter().map(with_shape).map(orrery_schema::custom::with_schema_rules).collect();
+        let chain = admission::Chain::new(config.admission);
+        let registry = Registry::new(resources, Arc::clone(&config.store), chain, config.converter);
         if config.bootstrap {
             create_missing(&registry, lasting_namespaces()).await?;
             roles::create_bootstrap(&registry).await?;
@@ -102,7 +109,7 @@ impl ApiServer {
         for key in own_reviews {
             reviews.entry(key).or_insert_with(|| Arc::clone(&own));
         }
-        let kubelets = config.kubelet.map(|access| Kubelets::new(&access)).transpose().map_err(ConfigError::Kubelet)?;
+        let kubelets = config.kubelet.map(|access| Kubelets::new(&access));
         let changes = authorizer.rbac().changes();
         let server = Arc::new(Self {
             custom: OnceLock::new(),
@@ -116,6 +123,8 @@ impl ApiServer {
             reviews,
             extra: config.extra,
             kubelets,
+            proxied: orrery_callout::Clients::default(),
+            aggregator: config.aggregator,
             version: config.version,
             reads: Semaphore::new(config.limits.reads_in_flight),
             writes: Semaphore::new(config.limits.writes_in_flight),
@@ -131,7 +140,7 @@ impl ApiServer {
     }
 
     /// Serves HTTPS on `listener` until `shutdown`; then watches end, and other requests under way may finish within the
-    /// drain time. A server is served once.
+    /// drain time. A server may be served at several addresses, all until the same `shutdown`.
     ///
     /// # Errors
     /// When the listener is of no use.

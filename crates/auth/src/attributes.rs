@@ -72,6 +72,12 @@ impl Attributes {
         }
     }
 
+    /// [`field_terms`], for who has only this type.
+    #[must_use]
+    pub fn terms(selector: &str) -> Vec<FieldTerm> {
+        field_terms(selector)
+    }
+
     /// `pods` or `pods/status`.
     #[must_use]
     pub fn full_resource(&self) -> String {

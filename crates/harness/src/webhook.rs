@@ -59,7 +59,7 @@ impl WebhookServer {
         F: Future<Output = Value> + Send + 'static,
     {
         let names = vec!["127.0.0.1".to_owned()];
-        Self::start_named(context, names, move |asked: Asked| {
+        Self::start_named(context, names, None, move |asked: Asked| {
             let answered = handler(asked.path, asked.body);
             async move {
                 let body = answered.await;
@@ -69,13 +69,15 @@ impl WebhookServer {
         .await
     }
 
-    /// Starts a server whose certificate is for `names`, and that answers with what `handler` makes of a request.
+    /// Starts a server whose certificate is for `names`, and that answers with what `handler` makes of a request. Clients may
+    /// show a certificate of the authority `clients_ca_pem`, or of the server's own.
     ///
     /// # Errors
     /// When there is no port or no certificate to be had.
     pub async fn start_named<F>(
         context: &Context,
         names: Vec<String>,
+        clients_ca_pem: Option<&str>,
         handler: impl Fn(Asked) -> F + Send + Sync + 'static,
     ) -> Outcome<Self>
     where
@@ -83,7 +85,7 @@ impl WebhookServer {
     {
         let directory = context.directory().join(context.name("webhook"));
         let (authority_pem, credentials) = certificates(&directory, names).map_err(Failure::wrong)?;
-        let clients = tls::Clients::Optional(&authority_pem);
+        let clients = tls::Clients::Optional(clients_ca_pem.unwrap_or(&authority_pem));
         let config = tls::server(&credentials, clients, &["h2", "http/1.1"]).map_err(Failure::wrong)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;

@@ -22,7 +22,10 @@ use crate::{
 use futures::{StreamExt, stream};
 use ipnet::Ipv4Net;
 use orrery_api::names::MachineId;
-use orrery_wire::host::{Admission, MachineSpec};
+use orrery_wire::{
+    host::{Admission, MachineSpec},
+    join::HeldMachine,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
@@ -201,6 +204,11 @@ impl Host {
             cpu_milli: state.ledger.used_cpu_milli(),
             memory_bytes: state.ledger.used_memory_bytes(),
         }
+    }
+
+    /// All machines, for heartbeats.
+    pub(crate) fn held(&self) -> Vec<HeldMachine> {
+        self.state().intents.values().map(Intent::held).collect()
     }
 
     /// Decides on a new machine and records the decision. Nothing is reserved when the record could not be made.

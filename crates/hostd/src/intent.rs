@@ -11,7 +11,10 @@ use crate::{ledger::Grant, naming};
 use ipnet::Ipv4Net;
 use orrery_api::names::MachineId;
 use orrery_network::InterfaceName;
-use orrery_wire::host::{Admission, AssignedInterface, MachineSpec};
+use orrery_wire::{
+    host::{Admission, AssignedInterface, MachineSpec},
+    join::HeldMachine,
+};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
@@ -65,6 +68,23 @@ impl Intent {
         let addresses: Result<Vec<Ipv4Addr>, _> =
             self.admission.interfaces.iter().map(|interface| Ok(parse(interface)?.addr())).collect();
         Ok(Grant { slot: self.slot, addresses: addresses? })
+    }
+
+    /// The machine as the manager is told of it.
+    pub(crate) fn held(&self) -> HeldMachine {
+        let spec = &self.spec;
+        HeldMachine {
+            id: self.id.to_string(),
+            name: spec.name.clone(),
+            owner: spec.owner.clone(),
+            pool: spec.pool.clone(),
+            vcpus: spec.vcpus,
+            cpu_milli: spec.cpu_milli,
+            memory_bytes: spec.memory_bytes,
+            overhead_bytes: spec.overhead_bytes,
+            addresses: self.admission.interfaces.iter().map(|interface| interface.address.clone()).collect(),
+            releasing: self.standing == Standing::Releasing,
+        }
     }
 
     /// The names of the machine's taps.

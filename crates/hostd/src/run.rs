@@ -122,10 +122,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     background.spawn(reconcile(host.clone()));
     let (enrolled, enrolment) = watch::channel(None);
     if let Some(link) = config.manager.clone() {
-        let machines = host.clone();
+        let (machines, holder) = (host.clone(), host.clone());
         let reporter = Reporter {
             link,
             usage: Arc::new(move || machines.usage()),
+            held: Arc::new(move || holder.held()),
+            datastore: config.state_directory.clone(),
             name: config.host.clone(),
             facts: facts.clone(),
             kubelet_port: config.kubelet_port,

@@ -100,7 +100,8 @@ impl std::fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// The authority kept as `NAME.crt` and `NAME.key` in `directory`; made on first use.
+    /// The authority kept as `NAME.crt` and `NAME.key` in `directory`; made on first use, once if several processes begin at
+    /// the same time.
     ///
     /// # Errors
     /// When the files can't be read or written, or hold something else.
@@ -108,13 +109,7 @@ impl Authority {
         let certificate_path = directory.join(format!("{name}.crt"));
         let key_path = directory.join(format!("{name}.key"));
         if !certificate_path.exists() {
-            let key = KeyPair::generate().map_err(certificate_error("make an authority's key"))?;
-            let certificate = authority_params(name)
-                .self_signed(&key)
-                .map_err(certificate_error("sign an authority's certificate"))?;
-            // The certificate is written last: it is what tells that the pair is complete.
-            write_private(&key_path, &key.serialize_pem())?;
-            write_private(&certificate_path, &certificate.pem())?;
+            create(directory, name, (&certificate_path, &key_path))?;
         }
         let certificate_pem = read(&certificate_path)?;
         let key = KeyPair::from_pem(&read(&key_path)?).map_err(certificate_error("read an authority's key"))?;
@@ -159,6 +154,23 @@ impl Authority {
         let certificate = request.signed_by(&self.issuer).map_err(certificate_error("sign a certificate"))?;
         Ok(certificate.pem())
     }
+}
+
+/// Makes an authority's key and certificate, unless another process did so while this one waited for its turn.
+fn create(directory: &Path, name: &str, (certificate_path, key_path): (&Path, &Path)) -> Result<(), IdentityError> {
+    let failed = |source| IdentityError::File { doing: "lock", path: directory.display().to_string(), source };
+    // The lock ends with the file.
+    let turn = fs::File::open(directory).map_err(failed)?;
+    turn.lock().map_err(failed)?;
+    if certificate_path.exists() {
+        return Ok(());
+    }
+    let key = KeyPair::generate().map_err(certificate_error("make an authority's key"))?;
+    let certificate =
+        authority_params(name).self_signed(&key).map_err(certificate_error("sign an authority's certificate"))?;
+    // The certificate is written last: it is what tells that the pair is complete.
+    write_private(key_path, &key.serialize_pem())?;
+    write_private(certificate_path, &certificate.pem())
 }
 
 /// A new key and a request to sign it: `(key_pem, request_pem)`. The signer decides on the names.
@@ -256,6 +268,17 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn those_who_begin_at_the_same_time_have_the_same_authority() {
+        let directory = tempfile::tempdir().unwrap();
+        let load = || Authority::load_or_create(directory.path(), "a").unwrap().certificate_pem().to_owned();
+        let all: Vec<String> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(load)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(all.iter().all(|pem| *pem == all[0]));
+    }
 
     fn profile(usage: Usage) -> Profile {
         Profile {

@@ -2,8 +2,13 @@
 
 use crate::{Credentials, IdentityError};
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme, WantsVerifier,
+    client::{
+        WantsClientCert,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     server::WebPkiClientVerifier,
 };
 use std::sync::Arc;
@@ -41,7 +46,7 @@ fn key(credentials: &Credentials) -> Result<PrivateKeyDer<'static>, IdentityErro
         .map_err(|error| IdentityError::Malformed(format!("a private key is not PEM: {error}")))
 }
 
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
@@ -89,10 +94,31 @@ pub fn client(
     credentials: Option<&Credentials>,
     protocols: &[&str],
 ) -> Result<Arc<ClientConfig>, IdentityError> {
+    let roots = roots(server_ca_pem)?;
+    client_by(credentials, protocols, |builder| builder.with_root_certificates(roots))
+}
+
+/// Settings of a client that takes any server for the right one, where an administrator has asked for that.
+///
+/// # Errors
+/// When a PEM text is malformed or the key does not fit the certificate.
+pub fn client_of_anybody(
+    credentials: Option<&Credentials>,
+    protocols: &[&str],
+) -> Result<Arc<ClientConfig>, IdentityError> {
+    let anybody = Arc::new(Anybody(provider()));
+    client_by(credentials, protocols, |builder| builder.dangerous().with_custom_certificate_verifier(anybody))
+}
+
+fn client_by(
+    credentials: Option<&Credentials>,
+    protocols: &[&str],
+    verify: impl FnOnce(ConfigBuilder<ClientConfig, WantsVerifier>) -> ConfigBuilder<ClientConfig, WantsClientCert>,
+) -> Result<Arc<ClientConfig>, IdentityError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(IdentityError::Tls)?
-        .with_root_certificates(roots(server_ca_pem)?);
+        .map_err(IdentityError::Tls)?;
+    let builder = verify(builder);
     let mut config = match credentials {
         None => builder.with_no_client_auth(),
         Some(credentials) => builder
@@ -101,4 +127,43 @@ pub fn client(
     };
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))
+}
+
+/// Takes any certificate; that its owner has its key is checked nevertheless.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }

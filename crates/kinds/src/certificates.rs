@@ -50,13 +50,14 @@ fn is_decision(condition: &Value) -> bool {
     matches!(text(&condition["type"]), "Approved" | "Denied")
 }
 
+/// Whoever approves writes all conditions; those that stay for ever are a matter of validation.
 fn approval(old: &Value, sent: &Value) -> Value {
     let mut kept = with_metadata_of(old, sent);
-    let conditions = merged(&sent["status"]["conditions"], &old["status"]["conditions"]);
-    set_conditions(&mut kept, conditions);
+    set_conditions(&mut kept, elements(&sent["status"]["conditions"]).cloned().collect());
     kept
 }
 
+/// Decisions are not whoever signs to make or to take back.
 fn status(old: &Value, sent: &Value) -> Value {
     let mut kept = with_metadata_of(old, sent);
     let conditions = merged(&old["status"]["conditions"], &sent["status"]["conditions"]);
@@ -315,7 +316,7 @@ mod tests {
         let approved = approval(&old, &sent);
         assert_eq!(
             (&approved["spec"], &approved["status"]),
-            (&old["spec"], &json!({"conditions": [condition("Approved")]}))
+            (&old["spec"], &json!({"conditions": [condition("Approved"), condition("Failed")]}))
         );
         let signed = status(&old, &sent);
         assert_eq!(signed["status"]["conditions"], json!([condition("Failed")]));

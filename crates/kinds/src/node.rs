@@ -4,17 +4,21 @@ use super::columns::column;
 use super::fields::{elements, one_of, selectable_flag, text, text_or};
 use orrery_api::k8s::api::core::v1::Node;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, SelectableField},
+    descriptor::{Column, FixedResource, SelectableField, Subresource},
     meta::{self, NameRule},
     status::FieldError,
     table,
 };
 use serde_json::{Value, json};
 
+const SUBRESOURCES: &[Subresource] =
+    &[Subresource::handled("proxy", ("", "v1", "NodeProxyOptions"), &["create", "delete", "get", "patch", "update"])];
+
 pub(super) fn descriptor() -> FixedResource {
     FixedResource {
         short_names: &["no"],
         has_status: true,
+        subresources: SUBRESOURCES,
         validate,
         columns: COLUMNS,
         selectable_fields: SELECTABLE,

@@ -1,9 +1,15 @@
 //! Which resources there are, as clients ask for it: the aggregated form (`apidiscovery.k8s.io/v2`, one document under
 //! `/api` and one under `/apis`) and the legacy form (`APIVersions`, `APIGroupList`, `APIGroup`, `APIResourceList`).
+//!
+//! Groups that other servers answer for stand among those of this one, in the order that their registrations ask for.
 
 use crate::descriptor::{ResourceDescriptor, Storage, Subresource};
 use serde_json::{Value, json};
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// What can be done with a resource.
 #[must_use]
@@ -16,27 +22,108 @@ pub fn verbs(descriptor: &ResourceDescriptor) -> &'static [&'static str] {
     }
 }
 
+/// The order of groups whose registration nobody knows: that of custom resources.
+const UNREGISTERED: i64 = 1000;
+
+/// How a version of a group is registered (`APIService`), as far as discovery goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Priority {
+    /// `groupPriorityMinimum`: the greater, the earlier.
+    pub group: i64,
+    /// `versionPriority`: the greater, the earlier within the group.
+    pub version: i64,
+}
+
+/// A version of a group that another server answers for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OtherVersion {
+    /// The group.
+    pub group: String,
+    /// The version.
+    pub version: String,
+    /// Where it stands.
+    pub priority: Priority,
+    /// Whether the other server answers.
+    pub available: bool,
+    /// What it has last said of its resources, as `APIResourceDiscovery`.
+    pub resources: Vec<Value>,
+    /// Tells one content of its OpenAPI v3 document from another; none when it has no such document.
+    pub openapi_hash: Option<String>,
+}
+
+/// All registrations.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Registered {
+    /// Of what this server answers itself, by group and version.
+    pub local: HashMap<(String, String), Priority>,
+    /// Of what other servers answer.
+    pub others: Vec<OtherVersion>,
+}
+
+impl Registered {
+    /// The version of a group, if another server answers for it.
+    #[must_use]
+    pub fn other(&self, group: &str, version: &str) -> Option<&OtherVersion> {
+        self.others.iter().find(|other| other.group == group && other.version == version)
+    }
+
+    /// The index of this server's OpenAPI v3 documents, with those of other servers.
+    #[must_use]
+    pub fn openapi_index(&self, own: &Value) -> Value {
+        let mut index = own.clone();
+        for other in self.others.iter().filter(|other| other.available) {
+            let Some(hash) = &other.openapi_hash else { continue };
+            let path = format!("apis/{}/{}", other.group, other.version);
+            index["paths"][&path] = json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")});
+        }
+        index
+    }
+
+    fn priority(&self, group: &str, version: &str) -> Priority {
+        let local = || self.local.iter().find(|((g, v), _)| g == group && v == version).map(|(_, priority)| *priority);
+        let known = self.other(group, version).map(|other| other.priority).or_else(local);
+        // The API of registrations itself is registered nowhere, and stands first.
+        let first = if group == "apiregistration.k8s.io" { i64::MAX } else { UNREGISTERED };
+        known.unwrap_or(Priority { group: first, version: 0 })
+    }
+}
+
 /// What the discovery documents are made from.
 #[derive(Clone, Copy)]
 pub struct Discovery<'a> {
     /// Every resource.
     pub descriptors: &'a [Arc<ResourceDescriptor>],
+    /// What other servers answer for, and the order of all.
+    pub registered: &'a Registered,
 }
 
 impl<'a> Discovery<'a> {
-    /// Group to versions, in the order of names; the core group is the empty one. The preferred version is the first.
-    fn groups(&self) -> BTreeMap<&'a str, Vec<&'a str>> {
+    /// Groups with their versions, in order; the core group is the empty one. The preferred version is the first. Of what
+    /// other servers answer, those that do not answer are left out unless `stale`.
+    fn groups(&self, stale: bool) -> Vec<(&'a str, Vec<&'a str>)> {
         let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for descriptor in self.descriptors {
-            let versions = groups.entry(&descriptor.group).or_default();
-            if !versions.contains(&&*descriptor.version) {
-                versions.push(&descriptor.version);
+        let own = self.descriptors.iter().map(|descriptor| (&*descriptor.group, &*descriptor.version));
+        let others = self.registered.others.iter().filter(|other| stale || other.available);
+        for (group, version) in own.chain(others.map(|other| (other.group.as_str(), other.version.as_str()))) {
+            let versions = groups.entry(group).or_default();
+            if !versions.contains(&version) {
+                versions.push(version);
             }
         }
-        for versions in groups.values_mut() {
-            versions.sort_by_key(|version| Reverse(version_priority(version)));
+        let mut groups: Vec<_> = groups.into_iter().collect();
+        for (group, versions) in &mut groups {
+            let asked = |version: &str| self.registered.priority(group, version).version;
+            versions.sort_by_key(|version| Reverse((asked(version), version_priority(version))));
         }
+        groups.sort_by_cached_key(|(group, versions)| {
+            let of_version = |version: &&str| self.registered.priority(group, version).group;
+            Reverse(versions.iter().map(of_version).max())
+        });
         groups
+    }
+
+    fn versions_of(&self, group: &str) -> Option<Vec<&'a str>> {
+        self.groups(false).into_iter().find(|(name, _)| *name == group).map(|(_, versions)| versions)
     }
 
     fn resources(&self, group: &str, version: &str) -> Vec<&'a ResourceDescriptor> {
@@ -49,12 +136,16 @@ impl<'a> Discovery<'a> {
     /// `APIGroupDiscoveryList`: the core group's under `/api`, all others' under `/apis`.
     #[must_use]
     pub fn aggregated(&self, core: bool) -> Value {
-        let groups = self.groups();
+        let groups = self.groups(true);
         let items: Vec<Value> = groups
             .iter()
             .filter(|(group, _)| group.is_empty() == core)
             .map(|(group, versions)| {
                 let version = |version: &&str| {
+                    if let Some(other) = self.registered.other(group, version) {
+                        let freshness = if other.available { "Current" } else { "Stale" };
+                        return json!({"version": version, "freshness": freshness, "resources": other.resources});
+                    }
                     let resources: Vec<Value> =
                         self.resources(group, version).into_iter().map(aggregated_resource).collect();
                     json!({"version": version, "freshness": "Current", "resources": resources})
@@ -72,7 +163,7 @@ impl<'a> Discovery<'a> {
     /// `APIVersions`, under `/api`.
     #[must_use]
     pub fn api_versions(&self, server_address: &str) -> Value {
-        let versions = self.groups().remove("").unwrap_or_default();
+        let versions = self.versions_of("").unwrap_or_default();
         json!({
             "kind": "APIVersions", "versions": versions,
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server_address}],
@@ -82,17 +173,17 @@ impl<'a> Discovery<'a> {
     /// `APIGroupList`, under `/apis`.
     #[must_use]
     pub fn group_list(&self) -> Value {
-        let names = self.groups();
-        let groups: Vec<Value> = names.keys().filter(|g| !g.is_empty()).map(|g| group_document(g, &names[g])).collect();
+        let names = self.groups(false);
+        let named = names.iter().filter(|(group, _)| !group.is_empty());
+        let groups: Vec<Value> = named.map(|(group, versions)| group_document(group, versions)).collect();
         json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
     }
 
     /// `APIGroup`, under `/apis/GROUP`; none when there is no such group.
     #[must_use]
     pub fn group(&self, group: &str) -> Option<Value> {
-        let groups = self.groups();
-        let (name, versions) = groups.get_key_value(group).filter(|(name, _)| !name.is_empty())?;
-        let mut document = group_document(name, versions);
+        let versions = self.versions_of(group).filter(|_| !group.is_empty())?;
+        let mut document = group_document(group, &versions);
         document["kind"] = "APIGroup".into();
         document["apiVersion"] = "v1".into();
         Some(document)
@@ -248,7 +339,8 @@ mod tests {
     #[test]
     fn the_aggregated_form_tells_core_from_named_groups() {
         let descriptors = descriptors();
-        let discovery = Discovery { descriptors: &descriptors };
+        let registered = Registered::default();
+        let discovery = Discovery { descriptors: &descriptors, registered: &registered };
         let core = discovery.aggregated(true);
         assert_eq!(core["items"][0]["metadata"], json!({}));
         assert_eq!(core["items"][0]["versions"][0]["resources"][0]["verbs"], json!(["create"]));
@@ -265,7 +357,8 @@ mod tests {
     #[test]
     fn the_legacy_form_lists_groups_versions_and_resources() {
         let descriptors = descriptors();
-        let discovery = Discovery { descriptors: &descriptors };
+        let registered = Registered::default();
+        let discovery = Discovery { descriptors: &descriptors, registered: &registered };
         assert_eq!(discovery.api_versions("h:1")["versions"], json!(["v1"]));
         assert_eq!(discovery.group_list()["groups"][0]["preferredVersion"]["groupVersion"], "test.io/v1");
         assert_eq!(discovery.group("test.io").unwrap()["kind"], "APIGroup");
@@ -277,5 +370,35 @@ mod tests {
         assert_eq!(list["resources"][1]["group"], "autoscaling");
         assert_eq!(discovery.resource_list("", "v1").unwrap()["groupVersion"], "v1");
         assert_eq!(discovery.resource_list("", "v9"), None);
+    }
+
+    #[test]
+    fn groups_of_other_servers_stand_where_their_registration_says() {
+        let descriptors = descriptors();
+        let priority = |group, version| Priority { group, version };
+        let other = |version: &str, available| OtherVersion {
+            group: "other.io".into(),
+            version: version.into(),
+            priority: priority(2000, if version == "v1" { 10 } else { 20 }),
+            available,
+            resources: vec![json!({"resource": "flunders"})],
+            openapi_hash: None,
+        };
+        let mut registered =
+            Registered { local: HashMap::new(), others: vec![other("v1", true), other("v1beta1", false)] };
+        let names = |registered: &Registered| {
+            let list = Discovery { descriptors: &descriptors, registered }.group_list();
+            let groups = list["groups"].as_array().unwrap().iter();
+            groups.map(|group| group["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&registered), ["other.io", "test.io"]);
+        registered.local.insert(("test.io".into(), "v1".into()), priority(17_000, 15));
+        assert_eq!(names(&registered), ["test.io", "other.io"]);
+        let discovery = Discovery { descriptors: &descriptors, registered: &registered };
+        let versions = &discovery.aggregated(false)["items"][1]["versions"];
+        let seen: Vec<_> = versions.as_array().unwrap().iter().map(|v| (&v["version"], &v["freshness"])).collect();
+        assert_eq!(seen, [(&json!("v1beta1"), &json!("Stale")), (&json!("v1"), &json!("Current"))]);
+        assert_eq!(versions[1]["resources"][0]["resource"], "flunders");
+        assert_eq!(discovery.group("other.io").unwrap()["versions"].as_array().unwrap().len(), 1);
     }
 }

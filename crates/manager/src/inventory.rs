@@ -3,7 +3,7 @@
 //! Handlers are given to the API server before there is one to be a client of; the client is put in as soon as there is.
 
 use kube::Api;
-use orrery_api::inventory::{ComputeCluster, Host, Supervisor};
+use orrery_api::inventory::{ComputeCluster, Datastore, Host, Network, ResourcePool, Supervisor, VirtualMachine};
 use orrery_machinery::status::ApiError;
 use std::sync::OnceLock;
 
@@ -74,6 +74,22 @@ impl Inventory {
     }
 
     pub(crate) fn supervisors(&self) -> Result<Api<Supervisor>, InventoryError> {
+        self.api()
+    }
+
+    pub(crate) fn pools(&self) -> Result<Api<ResourcePool>, InventoryError> {
+        self.api()
+    }
+
+    pub(crate) fn machines(&self) -> Result<Api<VirtualMachine>, InventoryError> {
+        self.api()
+    }
+
+    pub(crate) fn datastores(&self) -> Result<Api<Datastore>, InventoryError> {
+        self.api()
+    }
+
+    pub(crate) fn networks(&self) -> Result<Api<Network>, InventoryError> {
         self.api()
     }
 

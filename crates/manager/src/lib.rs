@@ -33,6 +33,8 @@ mod inventory;
 mod join;
 mod manager;
 mod monitor;
+mod pools;
+mod recorded;
 
 pub use authorities::{ADMINISTRATORS, HOSTS, Purpose, SUPERVISORS};
 pub use join::{EnrolError, NodeEnroller, TokenError};

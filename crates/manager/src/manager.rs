@@ -10,6 +10,7 @@ use crate::{
     inventory::Inventory,
     join::{self, Gate, NodeEnroller, TokenError, Tokens},
     monitor,
+    recorded::Recorded,
 };
 use orrery_api::{inventory::GROUP, names::ClusterName};
 use orrery_apiserver::{ApiServer, ConfigError, ExtraRoute, ReviewHandler, ServeError, User};
@@ -82,6 +83,7 @@ pub struct Manager {
     tokens: Arc<Tokens>,
     inventory: Arc<Inventory>,
     fleet: Arc<Fleet>,
+    recorded: Arc<Recorded>,
 }
 
 impl Manager {
@@ -95,11 +97,13 @@ impl Manager {
         let store: Arc<dyn Store> = Arc::new(embedded.clone());
         let tokens = Arc::new(Tokens::new(Arc::clone(&store), authorities.serving_ca_hash()?));
         let (inventory, fleet) = (Arc::new(Inventory::default()), Arc::new(Fleet::new(Instant::now())));
+        let recorded = Arc::new(Recorded::default());
         let gate = Gate {
             authorities: Arc::clone(&authorities),
             tokens: Arc::clone(&tokens),
             inventory: Arc::clone(&inventory),
             fleet: Arc::clone(&fleet),
+            recorded: Arc::clone(&recorded),
             enroller: config.enroller,
         };
         let admin = Admin { tokens: Arc::clone(&tokens), inventory: Arc::clone(&inventory) };
@@ -122,7 +126,19 @@ impl Manager {
         let address = listener.local_addr().map_err(listen)?;
         let tls = authorities.server_tls(address)?;
         tracing::info!(%address, "the manager listens");
-        Ok(Self { server, listener, address, tls, client, store: embedded, authorities, tokens, inventory, fleet })
+        Ok(Self {
+            server,
+            listener,
+            address,
+            tls,
+            client,
+            store: embedded,
+            authorities,
+            tokens,
+            inventory,
+            fleet,
+            recorded,
+        })
     }
 
     /// Where the API is served.
@@ -168,7 +184,7 @@ impl Manager {
         let served = tokio::select! {
             // The monitor holds no state: it may be dropped at any step.
             served = self.server.serve(self.listener, self.tls, shutdown) => served,
-            () = monitor::run(self.inventory, self.fleet) => unreachable!("the monitor never ends"),
+            () = monitor::run(self.inventory, self.fleet, self.recorded) => unreachable!("the monitor never ends"),
         };
         self.store.close().await;
         served

@@ -7,6 +7,8 @@
 use crate::{
     fleet::Fleet,
     inventory::{Inventory, InventoryError, chain},
+    pools,
+    recorded::Recorded,
 };
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -22,24 +24,29 @@ use orrery_api::{
     names::HostName,
 };
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior};
 
 const TICK: Duration = Duration::from_secs(2);
 
 /// Looks at all hosts and clusters again and again; ends only when it is dropped.
-pub(crate) async fn run(inventory: Arc<Inventory>, fleet: Arc<Fleet>) {
+pub(crate) async fn run(inventory: Arc<Inventory>, fleet: Arc<Fleet>, recorded: Arc<Recorded>) {
+    let mut known = None;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = pass(&inventory, &fleet).await {
+        if let Err(error) = pass(&inventory, &fleet, (&recorded, &mut known)).await {
             tracing::warn!(error = chain(&error), "hosts could not be looked after; it is tried again");
         }
     }
 }
 
-async fn pass(inventory: &Inventory, fleet: &Fleet) -> Result<(), InventoryError> {
+async fn pass(
+    inventory: &Inventory,
+    fleet: &Fleet,
+    (recorded, known): (&Recorded, &mut Option<BTreeSet<String>>),
+) -> Result<(), InventoryError> {
     let api = inventory.hosts()?;
     let all = ListParams::default();
     let mut hosts = api.list(&all).await.map_err(InventoryError::doing("list hosts"))?.items;
@@ -55,6 +62,12 @@ async fn pass(inventory: &Inventory, fleet: &Fleet) -> Result<(), InventoryError
     let clusters = inventory.clusters()?;
     for cluster in clusters.list(&all).await.map_err(InventoryError::doing("list clusters"))?.items {
         count_hosts(&clusters, &cluster, &hosts).await?;
+    }
+    judge_pools(inventory, &hosts).await?;
+    let names: BTreeSet<String> = hosts.iter().filter_map(|host| host.metadata.name.clone()).collect();
+    if known.as_ref() != Some(&names) {
+        recorded.forget(inventory, &names).await?;
+        *known = Some(names);
     }
     Ok(())
 }
@@ -107,6 +120,23 @@ async fn count_hosts(
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(error) => Err(InventoryError::doing("write a cluster's status")(error)),
     }
+}
+
+/// Says of each pool whether what it reserves can be had.
+async fn judge_pools(inventory: &Inventory, hosts: &[Host]) -> Result<(), InventoryError> {
+    let api = inventory.pools()?;
+    let all = api.list(&ListParams::default()).await.map_err(InventoryError::doing("list resource pools"))?.items;
+    let statuses = pools::statuses(&all, hosts, &Time(Timestamp::now()));
+    for pool in &all {
+        let name = pool.metadata.name.as_deref().unwrap_or_default();
+        let Some(status) = statuses.get(name).filter(|status| pool.status.as_ref() != Some(status)) else { continue };
+        match api.patch_status(name, &PatchParams::default(), &Patch::Merge(json!({"status": status}))).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(InventoryError::doing("write a resource pool's status")(error)),
+        }
+    }
+    Ok(())
 }
 
 fn count(cluster: &str, hosts: &[Host]) -> ComputeClusterStatus {

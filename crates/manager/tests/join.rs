@@ -2,8 +2,11 @@
 
 mod support;
 
-use orrery_api::inventory::Supervisor;
-use orrery_wire::join::{EnrolReply, EnrolRequest, HeartbeatReply};
+use orrery_api::inventory::{Supervisor, VirtualMachine};
+use orrery_wire::{
+    host::Owner,
+    join::{EnrolReply, EnrolRequest, Heartbeat, HeartbeatReply, HeldMachine, LocalDatastore},
+};
 use serde_json::{Value, json};
 use support::{Running, beat, refusal};
 
@@ -134,5 +137,49 @@ async fn a_host_beats_learns_of_its_supervisor_and_is_enrolled() {
     hosts.delete("host-1", &kube::api::DeleteParams::default()).await.unwrap();
     let (code, message) = refusal::<Value>(host.post("/hosts/v1/heartbeat", &beat("host-1", 3, 500)).await);
     assert!(code == 404 && message.contains("join again with a new token"), "{code} {message}");
+    manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_host_reports_is_in_the_inventory_as_long_as_it_reports_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = Running::start(directory.path()).await;
+    manager.create("computeclusters", "ComputeCluster", "one", json!({})).await.unwrap();
+    let joined = manager.join("host-1", &manager.token("one", 60).await).await.unwrap();
+    let host = manager.as_host(&joined);
+    let id = "0b1c9d3e-0000-4000-8000-000000000001";
+    let machine = HeldMachine {
+        id: id.into(),
+        name: "demo/web".into(),
+        owner: Owner::Pod { namespace: "demo".into(), name: "web".into(), uid: id.into() },
+        pool: "default".into(),
+        vcpus: 2,
+        cpu_milli: 500,
+        memory_bytes: 256 << 20,
+        overhead_bytes: 64 << 20,
+        addresses: vec!["10.244.0.7/24".into()],
+        releasing: false,
+    };
+    let store = LocalDatastore { path: "/var/lib/x".into(), capacity_bytes: 10 << 30, free_bytes: (3 << 30) + 5 };
+    let mut beat = Heartbeat { held: Some(vec![machine]), datastore: Some(store), ..beat("host-1", 1, 500) };
+    let _: HeartbeatReply = host.post("/hosts/v1/heartbeat", &beat).await.unwrap();
+    let found = manager.get(&format!("virtualmachines/{id}")).await;
+    assert_eq!((&found["spec"]["owner"]["name"], &found["spec"]["host"]), (&json!("web"), &json!("host-1")));
+    assert_eq!(
+        (&found["status"]["phase"], &found["status"]["addresses"][0]),
+        (&json!("Admitted"), &json!("10.244.0.7/24"))
+    );
+    let found = manager.get("datastores/host-1").await;
+    assert_eq!((&found["status"]["freeBytes"], &found["spec"]["path"]), (&json!(3_u64 << 30), &json!("/var/lib/x")));
+    assert_eq!(manager.get("networks/host-1").await["spec"]["subnet"], "10.244.0.0/24");
+
+    beat.held.as_mut().unwrap()[0].releasing = true;
+    let _: HeartbeatReply = host.post("/hosts/v1/heartbeat", &beat).await.unwrap();
+    let found = manager.get(&format!("virtualmachines/{id}")).await;
+    assert_eq!((&found["status"]["phase"], &found["spec"]["powerState"]), (&json!("Releasing"), &json!("PoweredOff")));
+    beat.held = Some(Vec::new());
+    let _: HeartbeatReply = host.post("/hosts/v1/heartbeat", &beat).await.unwrap();
+    let machines = kube::Api::<VirtualMachine>::all(manager.client.clone());
+    assert!(machines.get_opt(id).await.unwrap().is_none());
     manager.stop().await;
 }

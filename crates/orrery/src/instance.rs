@@ -57,6 +57,13 @@ impl Instance {
         self.address(6443, 0)
     }
 
+    /// Where the Supervisor's API is served for pods: on the gateway of the bridge that they are plugged into.
+    pub(crate) fn pod_api_address(&self) -> Option<SocketAddr> {
+        let range = self.machine_range();
+        let base: Ipv4Addr = range.split('/').next()?.parse().ok()?;
+        Some((Ipv4Addr::from(u32::from(base) + 1), self.api_address().port()).into())
+    }
+
     /// Where the manager's API is served.
     pub(crate) fn manager_address(&self) -> SocketAddr {
         self.address(7443, 1)
@@ -166,6 +173,7 @@ mod tests {
         let default = instance("default");
         assert_eq!(default.state, Path::new("/var/lib/orrery"));
         assert_eq!(default.api_address().to_string(), "127.0.0.1:6443");
+        assert_eq!(default.pod_api_address().unwrap().to_string(), "10.244.0.1:6443");
         assert_eq!(default.manager_address().to_string(), "127.0.0.1:7443");
         assert_eq!(default.kubeconfig(), Path::new("/var/lib/orrery/kubeconfig"));
     }

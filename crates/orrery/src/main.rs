@@ -97,6 +97,9 @@ async fn run(command: Command, instance: Instance) -> Result<(), Box<dyn Error +
         }
         Command::Ports => {
             say(&format!("api {}", instance.api_address()));
+            if let Some(address) = instance.pod_api_address() {
+                say(&format!("api-for-pods {address}"));
+            }
             say(&format!("manager {}", instance.manager_address()));
             say(&format!("kubelet {}", instance.kubelet_address()));
             say(&format!("machines {}", instance.machine_range()));

@@ -11,6 +11,7 @@
 //! * [`jsonpath`], [`columns`]: printer columns, selectable fields, scale paths.
 //! * [`publish`]: schemas as OpenAPI v3 and v2 documents have them.
 //! * [`rules`] are `x-kubernetes-validations`.
+//! * [`custom`]: what follows from a definition: its own rules, the resources it defines, who has which names.
 //! * [`admission`]: expressions of admission policies and of webhooks' match conditions.
 //!
 //! A schema and an expression come from people, and so does every value. None of them can make this crate panic, recurse
@@ -24,6 +25,7 @@ pub use orrery_cel as cel;
 
 pub mod admission;
 pub mod columns;
+pub mod custom;
 mod decl;
 mod defaulting;
 pub mod jsonpath;

@@ -124,7 +124,13 @@ impl ControlPlane {
         let authorities = Arc::new(Authorities::load_or_create(&own.join("pki"))?);
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let endpoint = format!("https://{listen}");
-        let config = ControlPlaneConfig { version: CONFIG_VERSION, supervisor: NAME.to_owned(), listen, endpoint };
+        let config = ControlPlaneConfig {
+            version: CONFIG_VERSION,
+            supervisor: NAME.to_owned(),
+            listen,
+            endpoint,
+            advertise: None,
+        };
         config.store(&own)?;
         let mut runner = match &options.program {
             Some(program) => Runner::Process(Box::new(spawn(program, directory.path())?)),

@@ -43,6 +43,8 @@ pub struct Authorities {
     kubelet_serving: Authority,
     /// Signs the API server towards kubelet ports, and nothing else.
     kubelet_clients: Authority,
+    /// Signs the API server towards API servers behind it, and nothing else.
+    front_proxy: Authority,
 }
 
 impl Authorities {
@@ -62,6 +64,7 @@ impl Authorities {
             clients: load("clients")?,
             kubelet_serving: load("kubelet-serving")?,
             kubelet_clients: load("kubelet-clients")?,
+            front_proxy: load("front-proxy")?,
         })
     }
 
@@ -87,6 +90,21 @@ impl Authorities {
     #[must_use]
     pub fn kubelet_client_ca_pem(&self) -> &str {
         self.kubelet_clients.certificate_pem()
+    }
+
+    /// PEM of the authority by which API servers behind this one know it.
+    #[must_use]
+    pub fn front_proxy_ca_pem(&self) -> &str {
+        self.front_proxy.certificate_pem()
+    }
+
+    /// A certificate for the API server towards API servers behind it.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn issue_front_proxy(&self) -> Result<Credentials, AuthoritiesError> {
+        let profile = client_profile("front-proxy-client", None, SERVING_LIFETIME);
+        self.front_proxy.issue(&profile).map_err(identity("issue the API server's front-proxy certificate"))
     }
 
     /// A certificate for the API server at `addresses`.

@@ -5,6 +5,7 @@ use crate::{
     signer::AuthoritySigner,
 };
 use kube::Client;
+use nix::sys::socket::{setsockopt, sockopt};
 use orrery_api::names::SupervisorName;
 use orrery_apiserver::{
     ApiServer, Config as ApiConfig, ConfigError as ApiConfigError, KubeletAccess, ServeError, User,
@@ -20,7 +21,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 /// Name of the file that says that there is a control plane, in the Supervisor's directory.
@@ -44,6 +45,10 @@ pub struct ControlPlaneConfig {
     /// How clients reach it, such as `https://127.0.0.1:6443`. When `listen` leaves the port open, the control plane
     /// writes here which one it got.
     pub endpoint: String,
+    /// Where the API is served as well, for pods, and what the endpoints of the Service `kubernetes` say. None when pods
+    /// cannot reach it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<SocketAddr>,
 }
 
 /// Why the configuration of a control plane can't be used.
@@ -144,6 +149,8 @@ pub struct EmbeddedControlPlane {
     pub supervisors: PathBuf,
     /// Where the API is served.
     pub listen: SocketAddr,
+    /// Where it is served for pods, if they can reach it.
+    pub advertise: Option<SocketAddr>,
 }
 
 #[async_trait::async_trait]
@@ -154,6 +161,7 @@ impl ControlPlane for EmbeddedControlPlane {
             supervisor: supervisor.to_owned(),
             listen: self.listen,
             endpoint: format!("https://{}", self.listen),
+            advertise: self.advertise,
         };
         Ok(config.store(&self.supervisors.join(supervisor))?)
     }
@@ -226,8 +234,11 @@ pub enum RunError {
 pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), RunError> {
     let Some(deployed) = wait_for_config(&config.directory, &shutdown).await? else { return Ok(()) };
     let authorities = Arc::new(Authorities::load_or_create(&config.directory.join("pki"))?);
+    let advertise = deployed.advertise;
     let (listener, address, endpoint) = listen(deployed, &config.directory).await?;
-    let serving = authorities.issue_serving(&[address.ip().to_string()])?;
+    let for_pods = advertise.and_then(listen_for_pods);
+    let names = [Some(address), advertise].into_iter().flatten().map(|address| address.ip().to_string());
+    let serving = authorities.issue_serving(&names.chain([first_service_address()]).collect::<Vec<_>>())?;
     let tls = tls::server(&serving, tls::Clients::Optional(authorities.client_ca_pem()), &["h2", "http/1.1"])?;
     let store = Embedded::open(&config.directory.join("store.db"), EmbeddedOptions::default()).await?;
     let store = Arc::new(store);
@@ -235,6 +246,13 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
     api.bootstrap = true;
     let settings = orrery_admission::Settings { service_range: SERVICE_RANGE.parse().expect("the range is one") };
     api.admission = orrery_admission::plugins(settings);
+    let aggregation = Arc::new(orrery_aggregation::Aggregation::new(orrery_aggregation::Settings {
+        front_proxy: authorities.issue_front_proxy()?,
+        front_proxy_ca_pem: authorities.front_proxy_ca_pem().to_owned(),
+        client_ca_pem: authorities.client_ca_pem().to_owned(),
+    }));
+    api.aggregator = Some(Arc::clone(&aggregation) as _);
+    api.converter = Some(Arc::new(orrery_conversion::Webhooks::default()));
     api.objects = orrery_admission::bootstrap(settings, address.port());
     api.kubelet = Some(KubeletAccess {
         credentials: authorities.issue_kubelet_client()?,
@@ -248,13 +266,63 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
     let server = ApiServer::new(api).await?;
     let controllers = run_controllers(Arc::clone(&server), config, authorities, metrics, shutdown.clone());
     let controllers = tokio::spawn(controllers);
+    let own = Client::new(server.in_process(User::new("system:apiserver", ["system:masters"])), "default");
+    let presence = tokio::spawn(present(own, Arc::clone(&server), for_pods, Arc::clone(&tls), shutdown.clone()));
+    let own = Client::new(server.in_process(User::new("system:apiserver", ["system:masters"])), "default");
+    let end = shutdown.clone();
+    let aggregator = tokio::spawn(async move { aggregation.run(own, end).await });
     let result = server.serve(listener, tls, shutdown.clone()).await;
     shutdown.cancel();
     if let Err(error) = controllers.await {
         tracing::error!(%error, "the controllers ended badly");
     }
+    if let Err(error) = presence.await {
+        tracing::error!(%error, "serving the API for pods ended badly");
+    }
+    if let Err(error) = aggregator.await {
+        tracing::error!(%error, "the aggregation of API servers ended badly");
+    }
     store.close().await;
     Ok(result?)
+}
+
+/// The address of the Service `kubernetes`, which clients in pods call the server by.
+fn first_service_address() -> String {
+    let range: orrery_admission::Range = SERVICE_RANGE.parse().expect("the range is one");
+    range.first().to_string()
+}
+
+/// Binds an address that pods reach, which need not be there yet: the bridge of pods comes with the host.
+///
+/// Without it the API is served for everybody else all the same.
+fn listen_for_pods(address: SocketAddr) -> Option<TcpListener> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        setsockopt(&socket, sockopt::IpFreebind, &true)?;
+        socket.bind(address)?;
+        socket.listen(1024)
+    };
+    let told =
+        |error| tracing::error!(%address, %error, "the API is not served for pods: the address is not to be had");
+    bind().map_err(told).ok()
+}
+
+/// Serves the API for pods and says so in the API, until `shutdown`.
+async fn present(
+    client: Client,
+    server: Arc<ApiServer>,
+    listener: Option<TcpListener>,
+    tls: Arc<rustls::ServerConfig>,
+    shutdown: CancellationToken,
+) {
+    let Some(listener) = listener else { return };
+    let Ok(address) = listener.local_addr() else { return };
+    let served = server.serve(listener, tls, shutdown.clone());
+    let (served, ()) = tokio::join!(served, orrery_presence::run(client, address, shutdown.clone()));
+    if let Err(error) = served {
+        tracing::error!(%error, "the API is not served for pods");
+    }
 }
 
 /// Binds the configured address, and writes down which port the system chose when it had the choice. Also gives the address
@@ -325,6 +393,7 @@ mod tests {
             supervisor: "supervisor-1".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
             endpoint: "https://127.0.0.1:0".into(),
+            advertise: None,
         };
         let (_listener, bound, _) = listen(config, directory.path()).await.unwrap();
         let written = ControlPlaneConfig::load(directory.path()).unwrap().unwrap();
@@ -341,6 +410,7 @@ mod tests {
             supervisor: "supervisor-1".into(),
             listen: "127.0.0.1:6443".parse().unwrap(),
             endpoint: "https://127.0.0.1:6443".into(),
+            advertise: Some("10.244.0.1:6443".parse().unwrap()),
         };
         config.store(directory.path()).unwrap();
         assert_eq!(ControlPlaneConfig::load(directory.path()).unwrap(), Some(config.clone()));

@@ -101,6 +101,7 @@ mod tests {
             supervisor: "supervisor-1".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
             endpoint: "https://127.0.0.1:6443".into(),
+            advertise: None,
         };
         config.store(&supervisor).unwrap();
         let reply = Enroller::new(directory.path().into()).enrol("host-1", &request("supervisor-1")).unwrap();

@@ -8,7 +8,8 @@ use kube::{
 };
 use orrery_api::k8s::api::{
     authentication::v1::{SelfSubjectReview, TokenRequest},
-    core::v1::{Event, Namespace, Pod, ServiceAccount},
+    core::v1::{Endpoints, Event, Namespace, Pod, ServiceAccount},
+    discovery::v1::EndpointSlice,
 };
 use orrery_client::Access;
 use orrery_supervisor::{
@@ -37,11 +38,11 @@ fn config(supervisors: &Path) -> RunConfig {
     }
 }
 
-fn deployed(supervisors: &Path) -> SocketAddr {
+fn deployed(supervisors: &Path, advertise: Option<SocketAddr>) -> SocketAddr {
     // The configuration names the port, so that it has to be known before.
     let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let endpoint = format!("https://{listen}");
-    let config = ControlPlaneConfig { version: 1, supervisor: NAME.into(), listen, endpoint };
+    let config = ControlPlaneConfig { version: 1, supervisor: NAME.into(), listen, endpoint, advertise };
     // As enablement does: the authorities first.
     Authorities::load_or_create(&supervisors.join(NAME).join("pki")).unwrap();
     config.store(&supervisors.join(NAME)).unwrap();
@@ -71,12 +72,34 @@ async fn with_token(access: &Access, token: &str) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn controllers_do_their_work_without_being_masters_and_tokens_and_records_are_there() {
+async fn the_service_kubernetes_leads_to_the_address_that_pods_reach() {
     let supervisors = tempfile::tempdir().unwrap();
-    let listen = deployed(supervisors.path());
+    // An address for documentation (RFC 5737): nobody has it, so that nothing is reachable by this test.
+    let listen = deployed(supervisors.path(), Some("192.0.2.1:0".parse().unwrap()));
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(control_plane::run(config(supervisors.path()), shutdown.clone()));
-    let embedded = EmbeddedControlPlane { supervisors: supervisors.path().into(), listen };
+    let authorities = Authorities::load_or_create(&supervisors.path().join(NAME).join("pki")).unwrap();
+    let hour = Duration::from_secs(3600);
+    let access = authorities.access(&format!("https://{listen}"), "admin", "system:masters", hour).unwrap();
+    let client = access.client().await.unwrap();
+    let endpoints: Api<Endpoints> = Api::namespaced(client.clone(), "default");
+    let slices: Api<EndpointSlice> = Api::namespaced(client, "default");
+    let slice = until("there is a slice", async || slices.get("kubernetes").await.ok()).await;
+    assert_eq!(slice.endpoints.unwrap_or_default()[0].addresses, ["192.0.2.1"]);
+    let found = endpoints.get("kubernetes").await.unwrap().subsets.unwrap();
+    assert_eq!(found[0].addresses.as_ref().unwrap()[0].ip, "192.0.2.1");
+    assert_eq!(found[0].ports.as_ref().unwrap()[0].port, slice.ports.unwrap_or_default()[0].port.unwrap());
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn controllers_do_their_work_without_being_masters_and_tokens_and_records_are_there() {
+    let supervisors = tempfile::tempdir().unwrap();
+    let listen = deployed(supervisors.path(), None);
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(control_plane::run(config(supervisors.path()), shutdown.clone()));
+    let embedded = EmbeddedControlPlane { supervisors: supervisors.path().into(), listen, advertise: None };
     let ready = async || {
         assert!(!running.is_finished(), "the control plane ended");
         embedded.ready(NAME).await.then_some(())
@@ -141,7 +164,7 @@ async fn controllers_do_their_work_without_being_masters_and_tokens_and_records_
 #[tokio::test]
 async fn a_bad_audit_policy_keeps_the_control_plane_from_starting() {
     let supervisors = tempfile::tempdir().unwrap();
-    deployed(supervisors.path());
+    deployed(supervisors.path(), None);
     std::fs::write(supervisors.path().join(NAME).join("audit-policy.yaml"), "kind: Policy").unwrap();
     let ended = control_plane::run(config(supervisors.path()), CancellationToken::new()).await;
     assert!(matches!(ended, Err(RunError::Security(_))), "{ended:?}");

@@ -10,7 +10,7 @@
 //! SHA-256 of the authority in the manager's certificate chain is `CAHASH` (lower case hexadecimal digits). It can be
 //! used once.
 
-use crate::host::Facts;
+use crate::host::{Facts, Owner};
 use serde::{Deserialize, Serialize};
 
 /// Asks to become a host.
@@ -55,6 +55,50 @@ pub struct Heartbeat {
     pub used_memory_bytes: u64,
     /// Version of the host agent.
     pub agent_version: String,
+    /// Its machines; none from an agent that does not tell.
+    #[serde(default)]
+    pub held: Option<Vec<HeldMachine>>,
+    /// The directory that it keeps disks and images in.
+    #[serde(default)]
+    pub datastore: Option<LocalDatastore>,
+}
+
+/// A machine as its host holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldMachine {
+    /// A UUID.
+    pub id: String,
+    /// For people, such as `demo/hello`.
+    pub name: String,
+    /// Whose machine it is.
+    pub owner: Owner,
+    /// The resource pool.
+    pub pool: String,
+    /// Virtual CPUs.
+    pub vcpus: u32,
+    /// CPU reserved for it, in thousandths of a core.
+    pub cpu_milli: u64,
+    /// Memory of the guest, in bytes.
+    pub memory_bytes: u64,
+    /// Memory reserved beyond the guest's own, in bytes.
+    pub overhead_bytes: u64,
+    /// Its addresses with their prefix lengths.
+    pub addresses: Vec<String>,
+    /// Whether it is being taken away.
+    pub releasing: bool,
+}
+
+/// A directory of a host, and the room in its file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalDatastore {
+    /// The directory.
+    pub path: String,
+    /// What its file system holds, in bytes.
+    pub capacity_bytes: u64,
+    /// What of that is free, in bytes.
+    pub free_bytes: u64,
 }
 
 /// What the manager has to say to a host.

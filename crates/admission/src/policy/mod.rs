@@ -10,8 +10,7 @@
 //! * [`binding`]: policies with their bindings. * [`params`]: a binding's parameters. * [`kinds`]: where objects of a kind lie.
 //! * [`mutating`], [`validating`]: the plugins.
 //!
-//! Differences from upstream: `authorizer` is not there, because the server's authorizer cannot be asked in the middle of an
-//! expression; an expression that uses it fails. An `ApplyConfiguration` may replace an atomic list or map.
+//! A difference from upstream: an `ApplyConfiguration` may replace an atomic list or map.
 
 mod binding;
 mod kinds;

@@ -9,6 +9,7 @@ use crate::{
     matching::{Form, Subject, namespace_of},
     reason,
     review::{convert, convert_back, describe},
+    rights::{self, Rights},
 };
 use orrery_apiserver::{AdmissionRequest, Plugin, Review};
 use orrery_machinery::{
@@ -18,7 +19,7 @@ use orrery_machinery::{
     status::ApiError,
 };
 use orrery_schema::{
-    admission::{FailurePolicy, Input, MutatingPolicy, Patch},
+    admission::{FailurePolicy, Input, Memory, MutatingPolicy, Patch},
     cel::{Budget, PER_CALL_LIMIT, PER_OBJECT_BUDGET},
 };
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ impl Plugin for MutatingAdmissionPolicy {
         &self,
         request: &AdmissionRequest<'_>,
         object: &mut Value,
-        _review: &mut Review,
+        review: &mut Review,
     ) -> Result<bool, ApiError> {
         let Some(present) = self.0.present(request).await? else { return Ok(false) };
         let namespace = namespace_of(request).await?;
@@ -55,8 +56,19 @@ impl Plugin for MutatingAdmissionPolicy {
         // What is about the request is decided once, before anything is changed.
         let subject = Subject::new(request, Some(&original), namespace.as_ref());
         let bound = present.about(request, &subject).await?;
-        let mut run = Run { request, namespace: namespace.as_ref(), object: object.clone(), refusals: Vec::new() };
-        run.all(&bound);
+        let memory = review.rounds.begin(self.name(), Some(object));
+        let rights = Rights::of(request);
+        let run = loop {
+            let (memory, refusals) = (memory.clone(), Vec::new());
+            let object = object.clone();
+            let mut run =
+                Run { request, rights: rights.as_ref(), namespace: namespace.as_ref(), object, memory, refusals };
+            run.all(&bound);
+            if !rights::settle(rights.as_ref()).await {
+                break run;
+            }
+        };
+        review.rounds.end(self.name(), run.memory.clone(), Some(&run.object));
         run.end(object)
     }
 }
@@ -67,11 +79,13 @@ struct Refusal {
     reason: &'static str,
 }
 
-/// One pass of an object through all policies.
+/// One round of an object through all policies.
 struct Run<'a> {
     request: &'a AdmissionRequest<'a>,
+    rights: Option<&'a Rights<'a>>,
     namespace: Option<&'a Value>,
     object: Value,
+    memory: Memory,
     refusals: Vec<Refusal>,
 }
 
@@ -84,27 +98,16 @@ impl Run<'_> {
                 Err(why) => self.refuse(bound, &format!("failed to configure binding: {why}"), "Forbidden"),
             }
         }
-        let (mut before, mut again): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
-        for round in 0..2 {
-            let due: Vec<usize> =
-                if round == 0 { (0..invocations.len()).collect() } else { std::mem::take(&mut again) };
-            for index in due {
-                let (bound, params) = invocations[index];
-                match self.one(bound, params) {
-                    Ok(Some(is_changed)) => {
-                        if is_changed {
-                            again.append(&mut before);
-                        }
-                        if bound.policy.reinvoke {
-                            before.push(index);
-                        }
-                    }
-                    Ok(None) => {}
-                    Err(why) => self.refuse(bound, &why, "Invalid"),
-                }
+        for (index, (bound, params)) in invocations.into_iter().enumerate() {
+            let part = format!("{index}:{}/{}", bound.policy.name, bound.binding.name);
+            if !self.memory.is_due(&part) {
+                continue;
             }
-            again.sort_unstable();
-            again.dedup();
+            match self.one(bound, params) {
+                Ok(Some(is_changed)) => self.memory.asked(part, is_changed, bound.policy.reinvoke),
+                Ok(None) => {}
+                Err(why) => self.refuse(bound, &why, "Invalid"),
+            }
         }
     }
 
@@ -144,7 +147,7 @@ impl Run<'_> {
             request: &described,
             params,
             namespace: self.namespace,
-            authorizer: None,
+            authorizer: rights::shown(self.rights),
         })
     }
 
@@ -152,7 +155,7 @@ impl Run<'_> {
         let told = |error: ApiError| error.message;
         let object = convert(self.request, &self.object, form).map_err(told)?;
         let made = match patch {
-            Patch::Json(operations) => patch::apply(PatchKind::Json, &object, operations, &[]),
+            Patch::Json(operations) => patch::apply(PatchKind::Json, &object, operations, None),
             Patch::Apply(fields) => merged(self.request, &object, fields),
         };
         convert_back(self.request, made.map_err(|error| format!("error applying patch: {}", error.message))?, form)

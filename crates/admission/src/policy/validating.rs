@@ -9,6 +9,7 @@ use crate::{
     matching::{Subject, namespace_of},
     reason,
     review::{convert, describe},
+    rights::{self, Rights},
 };
 use orrery_apiserver::{AdmissionRequest, Plugin, Review};
 use orrery_machinery::status::ApiError;
@@ -56,7 +57,8 @@ impl Plugin for ValidatingAdmissionPolicy {
             match &bound.params {
                 Ok(params) => {
                     for param in params {
-                        let outcome = evaluate(request, &subject, namespace.as_ref(), &bound, param.as_ref())?;
+                        let about = (&subject, namespace.as_ref());
+                        let outcome = evaluate(request, about, &bound, param.as_ref()).await?;
                         verdict.take(&bound, outcome, review);
                     }
                 }
@@ -70,26 +72,31 @@ impl Plugin for ValidatingAdmissionPolicy {
     }
 }
 
-fn evaluate(
+async fn evaluate(
     request: &AdmissionRequest<'_>,
-    subject: &Subject<'_>,
-    namespace: Option<&Value>,
+    (subject, namespace): (&Subject<'_>, Option<&Value>),
     bound: &Bound<'_, ValidatingPolicy>,
     params: Option<&Value>,
 ) -> Result<ValidatingOutcome, ApiError> {
     let shown = |object: Option<&Value>| object.map(|object| convert(request, object, bound.form)).transpose();
     let (object, old) = (shown(subject.object)?, shown(subject.old)?);
     let described = describe(request, subject.object, bound.form);
+    let rights = Rights::of(request);
     let input = Input {
         object: object.as_ref(),
         old_object: old.as_ref(),
         request: &described,
         params,
         namespace,
-        authorizer: None,
+        authorizer: rights::shown(rights.as_ref()),
     };
-    let mut budget = Budget::new(PER_OBJECT_BUDGET, PER_CALL_LIMIT);
-    Ok(bound.policy.compiled.evaluate(&input, &mut budget))
+    loop {
+        let mut budget = Budget::new(PER_OBJECT_BUDGET, PER_CALL_LIMIT);
+        let outcome = bound.policy.compiled.evaluate(&input, &mut budget);
+        if !rights::settle(rights.as_ref()).await {
+            return Ok(outcome);
+        }
+    }
 }
 
 /// What all policies say together.

@@ -1,13 +1,15 @@
 //! One question to one webhook.
 
-use super::{answer, client::Clients, hook::Hook};
+use super::{answer, hook::Hook};
 use crate::{
     forbidden,
     matching::{Form, Subject},
     review::{convert, convert_back, describe},
+    rights::{self, Rights},
 };
 use bytes::Bytes;
 use orrery_apiserver::{AdmissionRequest, Operation};
+use orrery_callout::Clients;
 use orrery_machinery::{
     patch::{self, PatchKind},
     status::ApiError,
@@ -15,6 +17,8 @@ use orrery_machinery::{
 use orrery_schema::admission::Input;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+
+const AGENT: &str = concat!("orrery-admission/", env!("CARGO_PKG_VERSION"));
 
 /// What is asked.
 pub(super) struct Question<'a> {
@@ -56,7 +60,7 @@ pub(super) async fn ask(question: &Question<'_>, clients: &Clients, mutating: bo
     let shown = |object: Option<&Value>| object.map(|object| convert(request, object, form)).transpose();
     let (object, old) = (shown(subject.object)?, shown(subject.old)?);
     let mut described = describe(request, subject.object, form);
-    if !conditions_hold(question, object.as_ref(), old.as_ref(), &described)? {
+    if !conditions_hold(question, object.as_ref(), old.as_ref(), &described).await? {
         return Ok(None);
     }
     if request.dry_run && !hook.stands_dry_run {
@@ -83,16 +87,23 @@ pub(super) async fn ask(question: &Question<'_>, clients: &Clients, mutating: bo
     Ok(Some(Asked { verdict, warnings: answer.warnings, annotations }))
 }
 
-fn conditions_hold(
+async fn conditions_hold(
     question: &Question<'_>,
     object: Option<&Value>,
     old_object: Option<&Value>,
     described: &Value,
 ) -> Result<bool, ApiError> {
     let namespace = question.namespace;
-    let input = Input { object, old_object, request: described, params: None, namespace, authorizer: None };
+    let rights = Rights::of(question.request);
+    let authorizer = rights::shown(rights.as_ref());
+    let input = Input { object, old_object, request: described, params: None, namespace, authorizer };
     let hook = question.hook;
-    hook.conditions.matches(&input, hook.failure).map_err(|why| forbidden(question.request, &why))
+    loop {
+        let holds = hook.conditions.matches(&input, hook.failure);
+        if !rights::settle(rights.as_ref()).await {
+            return holds.map_err(|why| forbidden(question.request, &why));
+        }
+    }
 }
 
 /// Sends the review within what time there is.
@@ -105,7 +116,7 @@ async fn call(question: &Question<'_>, clients: &Clients, review: &Value) -> Res
     let url = format!("{}?timeout={}s", target.url(), whole_seconds(timeout));
     let post = async {
         let address = target.resolve(question.request.reader).await?;
-        clients.post(&address, &hook.ca_pem, &url, Bytes::from(review.to_string())).await
+        clients.post((&address, &hook.trust), AGENT, &url, Bytes::from(review.to_string())).await
     };
     let outcome = tokio::time::timeout(timeout, post).await.unwrap_or(Err("context deadline exceeded".to_owned()));
     outcome.map_err(|why| failed(format!("Post {url:?}: {why}")))
@@ -134,7 +145,7 @@ fn patched(
             hook.name
         )));
     };
-    let made = patch::apply(PatchKind::Json, &object, patch, &[])
+    let made = patch::apply(PatchKind::Json, &object, patch, None)
         .map_err(|error| ApiError::internal(format!("admission webhook {:?}: {}", hook.name, error.message)))?;
     let made = convert_back(request, made, form)?;
     Ok((question.subject.object != Some(&made)).then_some(made))

@@ -1,8 +1,8 @@
 //! A webhook, compiled.
 
-use super::target::Target;
 use crate::matching::{Match, name, text};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use orrery_callout::{Target, Trust};
 use orrery_schema::admission::{Compiler, FailurePolicy, MatchConditions, Options};
 use serde_json::Value;
 use std::time::Duration;
@@ -27,8 +27,8 @@ pub(super) struct Hook {
     pub(super) is_v1: bool,
     /// How it is reached, or why it cannot be.
     pub(super) target: Result<Target, String>,
-    /// Whom to trust, PEM.
-    pub(super) ca_pem: String,
+    /// Whom to take for it.
+    pub(super) trust: Trust,
 }
 
 impl Hook {
@@ -53,7 +53,7 @@ impl Hook {
             reinvoke: hook["reinvocationPolicy"] == "IfNeeded",
             is_v1: versions.any(|version| version == "v1"),
             target: Target::read(client),
-            ca_pem: String::from_utf8_lossy(&ca_pem).into_owned(),
+            trust: Trust::Authority(String::from_utf8_lossy(&ca_pem).into_owned()),
         }
     }
 

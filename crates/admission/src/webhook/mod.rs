@@ -10,17 +10,12 @@
 //! ```
 //!
 //! * [`hook`]: a webhook, compiled. * [`ask`]: one question, with all that may go wrong. * [`answer`]: what comes back.
-//! * [`client`], [`target`]: how it gets there.
 //!
-//! A hook is reached with its `caBundle` only: the system's trust store plays no part. Of a service, an endpoint that is
-//! ready is asked directly. Mutating hooks are also asked about deletions and connections, which they can only refuse.
-//! `authorizer` is not there in match conditions: one that uses it fails.
+//! How it gets there is the crate `callout`. Mutating hooks are also asked about deletions and connections, which they can only refuse.
 
 mod answer;
 mod ask;
-mod client;
 mod hook;
-mod target;
 
 pub(crate) use hook::CONDITIONS;
 
@@ -29,10 +24,10 @@ use crate::{
     matching::{GROUP, Subject, is_exempt, namespace_of},
 };
 use ask::{Asked, Question};
-use client::Clients;
 use futures::future::join_all;
 use hook::Hook;
 use orrery_apiserver::{AdmissionRequest, Operation, Plugin, Review};
+use orrery_callout::Clients;
 use orrery_machinery::status::ApiError;
 use serde_json::{Value, json};
 use std::{
@@ -42,6 +37,9 @@ use std::{
 
 /// How long all hooks of a request may take together; `requestTimeoutUpperBound` of writes.
 const ALL_TOGETHER: Duration = Duration::from_secs(34);
+
+/// The name of the plugin that changes requests.
+const NAME: &str = "MutatingAdmissionWebhook";
 
 /// Webhooks of one kind.
 struct Webhooks {
@@ -77,7 +75,7 @@ pub(crate) fn plugins() -> (MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 }
 
 impl MutatingAdmissionWebhook {
-    /// Asks all hooks, one after the other. Gives the object as they made it; none when they left it alone.
+    /// Asks the hooks of this round, one after the other. Gives the object as they made it; none when they left it alone.
     async fn run(
         &self,
         request: &AdmissionRequest<'_>,
@@ -92,33 +90,28 @@ impl MutatingAdmissionWebhook {
         let namespace = namespace_of(request).await?;
         let deadline = Instant::now() + ALL_TOGETHER;
         let mut made: Option<Value> = None;
-        let (mut before, mut again): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
-        for round in 0..2 {
-            let due: Vec<usize> = if round == 0 { (0..hooks.len()).collect() } else { std::mem::take(&mut again) };
-            for index in due {
-                let (hook, object) = (hooks[index], made.as_ref().or(object));
-                let subject = Subject::new(request, object, namespace.as_ref());
-                let question = Question { hook, request, subject, namespace: namespace.as_ref(), deadline };
-                let asked = ask::ask(&question, &self.0.clients, true).await;
-                let place = format!("round_{round}_index_{index}");
-                let changed = settle(asked, hook, &place, "mutating", review)?;
-                let Some(Changed { object: changed, was_asked }) = changed else { continue };
-                if was_asked {
-                    let note = json!({"configuration": hook.configuration, "webhook": hook.name,
-                        "mutated": changed.is_some()});
-                    review.annotations.push((format!("mutation.webhook.admission.k8s.io/{place}"), note.to_string()));
-                }
-                if changed.is_some() {
-                    made = changed;
-                    again.append(&mut before);
-                }
-                if hook.reinvoke && was_asked {
-                    before.push(index);
-                }
+        let mut memory = review.rounds.begin(NAME, object);
+        let round = usize::from(review.rounds.is_second);
+        for (index, hook) in hooks.into_iter().enumerate() {
+            let part = format!("{}/{}", hook.configuration, hook.name);
+            if !memory.is_due(&part) {
+                continue;
             }
-            again.sort_unstable();
-            again.dedup();
+            let subject = Subject::new(request, made.as_ref().or(object), namespace.as_ref());
+            let question = Question { hook, request, subject, namespace: namespace.as_ref(), deadline };
+            let asked = ask::ask(&question, &self.0.clients, true).await;
+            let place = format!("round_{round}_index_{index}");
+            let changed = settle(asked, hook, &place, "mutating", review)?;
+            let Some(Changed { object: changed, was_asked }) = changed else { continue };
+            if was_asked {
+                let note =
+                    json!({"configuration": hook.configuration, "webhook": hook.name, "mutated": changed.is_some()});
+                review.annotations.push((format!("mutation.webhook.admission.k8s.io/{place}"), note.to_string()));
+            }
+            memory.asked(part, changed.is_some(), hook.reinvoke && was_asked);
+            made = changed.or(made);
         }
+        review.rounds.end(NAME, memory, made.as_ref().or(object));
         Ok(made)
     }
 }
@@ -163,7 +156,7 @@ fn settle(
 #[async_trait::async_trait]
 impl Plugin for MutatingAdmissionWebhook {
     fn name(&self) -> &'static str {
-        "MutatingAdmissionWebhook"
+        NAME
     }
 
     fn handles(&self, request: &AdmissionRequest<'_>) -> bool {

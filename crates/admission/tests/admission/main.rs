@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod policies;
+mod services;
 mod support;
 mod webhooks;

@@ -1,4 +1,5 @@
-use crate::support::{GROUP, MAPS, Server, map};
+use crate::support::{GROUP, Hooks, MAPS, Server, map};
+use orrery_apiserver::User;
 use serde_json::{Value, json};
 
 fn rules() -> Value {
@@ -156,4 +157,53 @@ async fn a_policy_whose_expressions_do_not_compile_is_refused() {
         .map(|cause| cause["field"].as_str().unwrap())
         .collect();
     assert!(fields.contains(&"spec.validations[1].expression"), "{fields:?}");
+}
+
+#[tokio::test]
+async fn a_policy_goes_by_what_the_requester_may_do() {
+    let server = Server::start().await;
+    let secrets = "authorizer.group('').resource('secrets').namespace('default').name('x')";
+    let spec = json!({"validations": [{
+        "expression": format!("{secrets}.check('get').allowed() && authorizer.requestResource.check('create').allowed()"),
+        "message": "who writes here may read the secret",
+    }], "matchConditions": [{"name": "known", "expression": "!authorizer.path('/healthz').check('get').errored()"}]});
+    validating(&server, &spec, &json!({"validationActions": ["Deny"]})).await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let role = json!({"metadata": {"name": "makers"},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}]});
+    server.post(rbac, &role).await.expect(201);
+    let binding = json!({"metadata": {"name": "makers"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "makers"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane"}]});
+    server.post(&rbac.replace("roles", "rolebindings"), &binding).await.expect(201);
+    server.post(MAPS, &map("a")).await.expect(201);
+    let jane = || User::new("jane", ["people"]);
+    let mut answer = server.call_as(jane(), "POST", MAPS, Some(&map("b"))).await;
+    // Roles are followed: the new one may not be known at once.
+    for _ in 0..500 {
+        if !answer.message().contains("cannot create resource") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        answer = server.call_as(jane(), "POST", MAPS, Some(&map("b"))).await;
+    }
+    assert!(answer.message().contains("denied request: who writes here may read the secret"), "{answer:?}");
+    assert_eq!(answer.status, 422);
+}
+
+#[tokio::test]
+async fn a_policy_sees_what_a_webhook_changed_if_it_wants_to() {
+    for (again, expected) in [("Never", Value::Null), ("IfNeeded", json!("1"))] {
+        let server = Server::start().await;
+        let hooks = Hooks::start(&server).await;
+        let expression =
+            "has(object.data.count) ? [JSONPatch{op: 'add', path: '/data/seen', value: object.data.count}] : []";
+        let patch = json!({"patchType": "JSONPatch", "jsonPatch": {"expression": expression}});
+        mutating(&server, "m", &json!({"mutations": [patch], "reinvocationPolicy": again})).await;
+        let hook = hooks.configuration("MutatingWebhookConfiguration", "count", "count", &json!({}));
+        server.register("mutatingwebhookconfigurations", &hook).await;
+        let made = server.post(MAPS, &map("x")).await.expect(201);
+        assert_eq!((&made["data"]["count"], &made["data"]["seen"]), (&json!("1"), &expected), "{again}");
+        assert_eq!(hooks.asked().len(), 1);
+    }
 }

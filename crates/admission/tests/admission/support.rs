@@ -85,11 +85,14 @@ impl Server {
     }
 
     pub(crate) async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        self.call_as(User::new("admin", ["system:masters"]), method, path, body).await
+    }
+
+    pub(crate) async fn call_as(&self, user: User, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
         let bytes = body.map(|body| serde_json::to_vec(body).unwrap()).unwrap_or_default();
         let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, kind);
         let request = request.body(Full::new(Bytes::from(bytes))).unwrap();
-        let user = User::new("admin", ["system:masters"]);
         let response = self.api.in_process(user).call(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();

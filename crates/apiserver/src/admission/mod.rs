@@ -4,6 +4,8 @@
 //! decoded and defaulted -> own steps -> plugins change -> decoded and defaulted again -> validation -> plugins check -> stored
 //! ```
 //!
+//! Plugins may change an object in two rounds (`orrery_schema::admission::Rounds`): the second is for those that should see what came after them.
+//!
 //! The server's own steps (`own`) are few and always there. Everything else is a [`Plugin`], which the layer above plugs
 //! in by way of [`Config`](crate::Config). The namespace's own part (no new objects in one that is missing or terminating) is
 //! checked by the write's transaction.
@@ -13,7 +15,7 @@ mod plugin;
 mod reader;
 
 pub use plugin::{AdmissionRequest, Operation, Plugin, Review};
-pub use reader::Reader;
+pub use reader::{Mark, Marks, Reader};
 
 pub(crate) use own::{LASTING_NAMESPACES, delete};
 
@@ -50,8 +52,29 @@ impl Chain {
         let operation = if old.is_some() { Operation::Update } else { Operation::Create };
         let name = meta::name(new).to_owned();
         let Some(request) = request(context, operation, &name, old, reader) else { return Ok(()) };
-        for plugin in self.0.iter().filter(|plugin| plugin.handles(&request)) {
-            let changed = plugin.change(&request, new, review).await;
+        self.round(&request, context, new, review).await?;
+        if review.rounds.wanted {
+            review.rounds.is_second = true;
+            // What is written along with the object is planned anew, as the object may be another.
+            *review = Review {
+                warnings: std::mem::take(&mut review.warnings),
+                rounds: std::mem::take(&mut review.rounds),
+                ..Review::default()
+            };
+            self.round(&request, context, new, review).await?;
+        }
+        Ok(())
+    }
+
+    async fn round(
+        &self,
+        request: &AdmissionRequest<'_>,
+        context: &Context<'_>,
+        new: &mut Value,
+        review: &mut Review,
+    ) -> Result<(), ApiError> {
+        for plugin in self.0.iter().filter(|plugin| plugin.handles(request)) {
+            let changed = plugin.change(request, new, review).await;
             note(review);
             if changed? {
                 prepare_again(context, new)?;
@@ -117,8 +140,9 @@ fn request<'a>(
     old: Option<&'a Value>,
     reader: &'a Reader,
 ) -> Option<AdmissionRequest<'a>> {
-    let (user, _) = context.caller?;
+    let (user, authorizer) = context.caller?;
     Some(AdmissionRequest {
+        authorizer: Some(authorizer),
         operation,
         resource: context.resource,
         subresource: &context.subresource,

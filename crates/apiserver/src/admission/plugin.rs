@@ -1,8 +1,9 @@
 //! What a plugin is asked, and what it may answer.
 
-use super::Reader;
-use crate::auth::User;
+use super::{Mark, Reader};
+use crate::auth::{Authorizer, User};
 use orrery_machinery::{descriptor::ResourceDescriptor, status::ApiError};
+use orrery_schema::admission::Rounds;
 use serde_json::Value;
 
 /// What is to be done.
@@ -49,6 +50,8 @@ pub struct AdmissionRequest<'a> {
     pub old: Option<&'a Value>,
     /// Whether nothing will be stored; then a plugin must have no effect elsewhere either.
     pub dry_run: bool,
+    /// Who says what somebody may do; none where nobody can be asked.
+    pub authorizer: Option<&'a Authorizer>,
     /// Other objects of the server.
     pub reader: &'a Reader,
 }
@@ -76,6 +79,11 @@ pub struct Review {
     pub create: Vec<Value>,
     /// Objects, as read through [`Reader`], that are removed in the same transaction.
     pub remove: Vec<Value>,
+    /// Marks, as read through [`Reader::marks`], that are set anew in the same transaction. When one of them was set
+    /// meanwhile, the whole request is planned anew.
+    pub marks: Vec<Mark>,
+    /// What plugins remember between two rounds of changes.
+    pub rounds: Rounds,
 }
 
 /// One step between decoding and storing. Plugins are asked again when a request meets concurrent writes, so they must be

@@ -8,7 +8,7 @@ mod reviews;
 pub(crate) mod roles;
 mod verb;
 
-pub(crate) use orrery_auth::{Attributes, Authorizer};
+pub use orrery_auth::{Attributes, Authorizer};
 pub use orrery_auth::{AuthorizeError, User};
 pub(crate) use reviews::Reviews;
 pub(crate) use verb::Verb;

@@ -1,15 +1,17 @@
 //! The task that follows definitions: accepts their names, serves what they define, and empties those that are deleted.
 //!
 //! It is level-triggered: each pass reads all definitions, plans their statuses, writes those that differ, and replaces the
-//! registry's table when other resources are to be served. Any pass may be the last one before a crash.
+//! registry's table when other resources are to be served. Any pass may be the last one before a crash. What fails for one
+//! definition is told, leaves the others alone, and is tried again.
 
-use super::{CLEANUP, GROUP, PLURAL, names, resource};
 use crate::{
-    object,
-    registry::{Change, Context, Registry, WriteOptions, key},
+    envelope, object,
+    registry::{Change, Context, Registry, WriteOptions, key, store_error},
     server::ApiServer,
 };
 use orrery_machinery::{descriptor::ResourceDescriptor, meta, status::ApiError};
+use orrery_schema::custom::{self, CLEANUP, GROUP, PLURAL};
+use orrery_store::RangeRequest;
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
@@ -60,7 +62,7 @@ async fn follow(server: Weak<ApiServer>, mut served: Served) {
                 // Progress is no change; anything else is a reason to look.
                 while let Some(orrery_store::WatchEvent::Progress(_)) = watch.next().await {}
             }
-            (Ok(_), Ok(Waiting::Objects)) => tokio::time::sleep(RETRY).await,
+            (Ok(_), Ok(Waiting::Again)) => tokio::time::sleep(RETRY).await,
             (_, Err(error)) => {
                 tracing::warn!(error = error.message, "custom resources could not be brought up to date; trying again");
                 tokio::time::sleep(RETRY).await;
@@ -74,52 +76,115 @@ async fn follow(server: Weak<ApiServer>, mut served: Served) {
 }
 
 /// What a pass leaves open.
+#[derive(Clone, Copy)]
 enum Waiting {
     /// Nothing: the next change of a definition is the next reason to look.
     Nothing,
-    /// Objects of deleted definitions that take their time.
-    Objects,
+    /// Objects of deleted definitions that take their time, or what failed.
+    Again,
 }
 
-/// Descriptors of each definition, by its name and resource version.
+/// What came of one definition.
+struct Made {
+    /// The spec and the accepted names: what is served follows from them.
+    of: (Value, Value),
+    /// Whether it was being deleted.
+    is_deleting: bool,
+    resources: Vec<Arc<ResourceDescriptor>>,
+    /// Ended when what is served is another or gone: then watches of its objects end.
+    lives: CancellationToken,
+}
+
+/// What came of each definition, by its uid.
 #[derive(Default)]
 struct Served {
-    descriptors: HashMap<(String, String), Vec<Arc<ResourceDescriptor>>>,
+    made: HashMap<String, Made>,
 }
 
 impl Served {
     async fn pass(&mut self, registry: &Registry) -> Result<Waiting, ApiError> {
         let Some(kind) = registry.resource(GROUP, "v1", PLURAL) else { return Ok(Waiting::Nothing) };
-        let mut definitions = registry.reader.list(GROUP, PLURAL, "").await?;
+        let mut waiting = Waiting::Nothing;
+        let mut failed = |name: &str, error: &ApiError| {
+            let error = &error.message;
+            tracing::warn!(definition = name, error, "a custom resource could not be brought up to date; trying again");
+            waiting = Waiting::Again;
+        };
+        let request = RangeRequest { prefix: key::prefix(GROUP, PLURAL, ""), ..RangeRequest::default() };
+        let page = registry.store.range(request).await.map_err(store_error)?;
+        let mut definitions = Vec::new();
+        for entry in &page.entries {
+            match envelope::decode_stored(entry) {
+                Ok(definition) => definitions.push(definition),
+                Err(error) => failed(key::parts(&entry.key).1, &error),
+            }
+        }
         // Who came first has the names.
         definitions.sort_by_key(|definition| meta::creation_timestamp(definition).to_owned());
         for index in 0..definitions.len() {
             let status = status(&definitions[index], &definitions, &object::now_text());
-            if status != definitions[index]["status"]
-                && let Some(written) = write_status(registry, &kind, &definitions[index], &status).await?
-            {
-                definitions[index] = written;
+            if status == definitions[index]["status"] {
+                continue;
+            }
+            match write_status(registry, &kind, &definitions[index], &status).await {
+                Ok(Some(written)) => definitions[index] = written,
+                Ok(None) => {}
+                Err(error) => failed(meta::name(&definitions[index]), &error),
             }
         }
-        let mut current = HashMap::new();
-        for definition in definitions.iter().filter(|definition| is_established(definition)) {
-            let id = (meta::name(definition).to_owned(), meta::resource_version(definition).to_owned());
-            let known = self.descriptors.remove(&id);
-            let made = || resource::descriptors(definition).into_iter().map(Arc::new).collect();
-            current.insert(id, known.unwrap_or_else(made));
-        }
-        let changed = !self.descriptors.is_empty() || registry.served_also() != current.values().flatten().count();
-        self.descriptors = current;
-        if changed {
-            registry.serve_also(self.descriptors.values().flatten().cloned());
-        }
-        let mut waiting = Waiting::Nothing;
+        self.serve(registry, &definitions);
         for definition in definitions.iter().filter(|definition| meta::is_deleting(definition)) {
-            if !self.empty(registry, &kind, definition).await? {
-                waiting = Waiting::Objects;
+            match self.empty(registry, &kind, definition).await {
+                Ok(true) => {}
+                Ok(false) => waiting = Waiting::Again,
+                Err(error) => {
+                    let (name, error) = (meta::name(definition), &error.message);
+                    tracing::warn!(
+                        definition = name,
+                        error,
+                        "a deleted custom resource cannot be emptied; trying again"
+                    );
+                    waiting = Waiting::Again;
+                }
             }
         }
         Ok(waiting)
+    }
+
+    /// Serves what the established definitions define.
+    fn serve(&mut self, registry: &Registry, definitions: &[Value]) {
+        let (mut current, mut changed, mut ended) = (HashMap::new(), false, Vec::new());
+        for definition in definitions.iter().filter(|definition| is_established(definition)) {
+            let id = meta::uid(definition).to_owned();
+            let of = (definition["spec"].clone(), definition["status"]["acceptedNames"].clone());
+            let is_deleting = meta::is_deleting(definition);
+            let made = match self.made.remove(&id) {
+                Some(known) if known.of == of && known.is_deleting == is_deleting => known,
+                known => {
+                    changed = true;
+                    let lives = match known {
+                        // While it is being deleted, watchers are told what becomes of its objects.
+                        Some(known) if known.of == of => known.lives,
+                        Some(known) => {
+                            ended.push(known.lives);
+                            CancellationToken::new()
+                        }
+                        None => CancellationToken::new(),
+                    };
+                    Made { of, is_deleting, resources: descriptors(definition), lives }
+                }
+            };
+            current.insert(id, made);
+        }
+        let gone = std::mem::replace(&mut self.made, current);
+        if changed || !gone.is_empty() {
+            let lives = self.made.values().flat_map(|made| made.resources.iter().map(|one| (one, &made.lives)));
+            registry.serve_also(lives.map(|(resource, lives)| (Arc::clone(resource), lives.clone())));
+        }
+        ended.extend(gone.into_values().map(|made| made.lives));
+        for life in ended {
+            life.cancel();
+        }
     }
 
     /// Deletes the objects of a definition; whether none are left, and the definition may go.
@@ -132,8 +197,10 @@ impl Served {
         if !meta::finalizers(definition).contains(&CLEANUP) {
             return Ok(true);
         }
-        let id = (meta::name(definition).to_owned(), meta::resource_version(definition).to_owned());
-        if let Some(resource) = self.descriptors.get(&id).and_then(|served| served.first()) {
+        let served = self.made.get(meta::uid(definition)).map_or(&[][..], |made| &made.resources);
+        // The stored version is the one that can be read without asking others.
+        let stored = served.iter().find(|resource| resource.is_stored_as_served());
+        if let Some(resource) = stored.or(served.first()) {
             registry.delete_all(&context(resource, "")).await?;
             if !registry.reader.list(&resource.stored.group, &resource.stored.plural, "").await?.is_empty() {
                 return Ok(false);
@@ -151,6 +218,15 @@ impl Served {
             Ok(_) | Err(_) => Ok(true),
         }
     }
+}
+
+/// The descriptors of a definition. A version that cannot be served is left out and told.
+fn descriptors(definition: &Value) -> Vec<Arc<ResourceDescriptor>> {
+    let made = custom::descriptors(definition).into_iter().filter_map(|made| {
+        let told = |why| tracing::error!(definition = meta::name(definition), why, "a version is not served");
+        made.map_err(told).ok().map(Arc::new)
+    });
+    made.collect()
 }
 
 fn context<'a>(resource: &'a ResourceDescriptor, name: &str) -> Context<'a> {
@@ -203,7 +279,7 @@ fn status(definition: &Value, all: &[Value], now: &str) -> Value {
         set_condition(&mut new, "Terminating", true, "InstanceDeletionInProgress", message, now);
         return new["status"].take();
     }
-    let names::Verdict { accepted, conflict } = names::judge(definition, all.iter());
+    let custom::Verdict { accepted, conflict } = custom::judge(definition, all.iter());
     new["status"]["acceptedNames"] = accepted;
     match conflict {
         None => {

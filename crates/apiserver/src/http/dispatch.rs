@@ -9,6 +9,7 @@ use super::{
     respond,
 };
 use crate::{
+    aggregate,
     auth::{Attributes, User, Verb},
     config::{ExtraRequest, ExtraRoute},
     metrics::{Counted, RequestLabels},
@@ -23,7 +24,7 @@ const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// Paths that need no certificate.
 const HEALTH: &[&str] = &["/healthz", "/livez", "/readyz"];
 /// Sub-resources whose answer is a stream.
-const STREAMS: &[&str] = &["log", "exec", "attach", "portforward"];
+const STREAMS: &[&str] = &["log", "exec", "attach", "portforward", "proxy"];
 /// Those of them that do more than read.
 const INTERACTIVE: &[&str] = &["exec", "attach", "portforward"];
 
@@ -242,8 +243,15 @@ async fn route(
     let Some(user) = user else { return Err(ApiError::unauthorized()) };
     let Path::Resource(resource) = request.path else {
         let verb = request.parts.method.as_str().to_ascii_lowercase();
+        let asker = user.clone();
         require(server, &Attributes::path(user, &verb, &path), &trail).await?;
         let _counted = Counted::one(&server.metrics.in_flight);
+        if let Some(version) = aggregate::version_of(&path) {
+            match aggregate::forward(server, version, &asker, (request.parts, request.body)).await {
+                Ok(answered) => return answered,
+                Err((parts, _)) => return crate::discovery::answer(server, &parts, &path),
+            }
+        }
         return crate::discovery::answer(server, &request.parts, &path);
     };
     let Some(verb) = request.verb else { return Err(ApiError::method_not_allowed()) };
@@ -255,13 +263,18 @@ async fn route(
         asked.verb = Verb::Create.as_str().to_owned();
         server.authorizer.require(&asked).await?;
     }
+    let version = (resource.group.as_str(), resource.version.as_str());
+    let (parts, body) = match aggregate::forward(server, version, &user, (request.parts, request.body)).await {
+        Ok(answered) => return answered,
+        Err(own) => own,
+    };
     let request = ResourceRequest {
         user,
         verb,
         path: resource,
         query: request.query,
-        parts: request.parts,
-        body: request.body,
+        parts,
+        body,
         upgrades: caller.upgrades,
         trail,
     };

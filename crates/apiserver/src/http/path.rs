@@ -25,7 +25,14 @@ const OF_NAMESPACES: &[&str] = &["status", "finalize"];
 
 /// Reads a path, percent-encoding included. A malformed one is `Other`, which nobody serves.
 pub(crate) fn parse(path: &str) -> Path {
-    let decoded: Option<Vec<String>> = path.trim_start_matches('/').split('/').map(decode).collect();
+    let raw: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    // What follows `proxy` is a path of something else, and not looked at.
+    let end = match raw.as_slice() {
+        ["api", _, "namespaces", _, _, _, "proxy", ..] => 7,
+        ["api", _, _, _, "proxy", ..] => 5,
+        all => all.len(),
+    };
+    let decoded: Option<Vec<String>> = raw[..end].iter().copied().map(decode).collect();
     let Some(segments) = decoded else { return Path::Other };
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let (group, version, rest) = match segments.as_slice() {

@@ -1,12 +1,13 @@
 //! What a verb works on.
 
-use super::{key, options::WriteOptions};
+use super::{Registry, key, options::WriteOptions};
 use crate::{
     auth::{Authorizer, User},
     envelope,
 };
 use orrery_machinery::{
     descriptor::{ResourceDescriptor, Storage},
+    discovery::group_version,
     status::{ApiError, Target},
 };
 use orrery_store::{Entry, Op, StoreError};
@@ -49,6 +50,11 @@ impl Context<'_> {
         self.resource.api_version()
     }
 
+    /// The version in which objects are stored, such as `apps/v1`.
+    pub(crate) fn stored_version(&self) -> String {
+        group_version(&self.resource.stored.group, &self.resource.stored.version)
+    }
+
     /// Whether this is the core resource `plural`.
     pub(crate) fn is_core(&self, plural: &str) -> bool {
         self.resource.is("", plural)
@@ -59,13 +65,30 @@ impl Context<'_> {
         envelope::decode(self.resource, entry)
     }
 
-    /// The write of an object.
-    pub(crate) fn put(&self, key: String, object: &Value) -> Result<Op, ApiError> {
+    /// The write of an object, which is to be in the version in which objects are stored when another program converts.
+    fn put(&self, key: String, object: &Value) -> Result<Op, ApiError> {
         let ttl = match self.resource.storage {
             Storage::StoredFor { seconds } => Some(Duration::from_secs(seconds)),
             Storage::Stored | Storage::Review => None,
         };
-        Ok(Op::Put { key, value: envelope::encode(self.resource, object)?, ttl })
+        let value = match self.resource.converter {
+            Some(_) if !self.resource.is_stored_as_served() => envelope::encode_as_is(self.resource, object),
+            Some(_) | None => envelope::encode(self.resource, object)?,
+        };
+        Ok(Op::Put { key, value, ttl })
+    }
+}
+
+impl Registry {
+    /// The write of an object that the context names.
+    ///
+    /// # Errors
+    /// When it cannot be converted to the version in which it is stored.
+    pub(crate) async fn put(&self, context: &Context<'_>, key: String, object: &Value) -> Result<Op, ApiError> {
+        if context.resource.converter.is_none() {
+            return context.put(key, object);
+        }
+        context.put(key, &self.conversions.stored(context.resource, object.clone()).await?)
     }
 }
 

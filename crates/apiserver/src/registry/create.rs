@@ -1,11 +1,11 @@
 //! `create`.
 
 use super::{
-    ATTEMPTS, Context, Registry, Written, decode, key, options::FieldValidation, options::WriteOptions, ownership,
-    store_error,
+    ATTEMPTS, Context, Registry, Written, decode, key, options::FieldValidation, options::WriteOptions, store_error,
 };
 use crate::{admission::Review, envelope, object};
 use orrery_machinery::{
+    apply,
     descriptor::ResourceDescriptor,
     meta,
     status::{ApiError, FieldError},
@@ -61,7 +61,7 @@ impl Registry {
             let mut review = Review::default();
             prepare(context, &mut new);
             if !owned {
-                ownership::track(context, &self.table(), None, &mut new);
+                self.track(context, None, &mut new).await?;
             }
             self.admission.change(context, &self.reader, None, &mut new, &mut review).await?;
             validate(context, &new)?;
@@ -103,7 +103,8 @@ impl Registry {
     async fn insert(&self, context: &Context<'_>, new: &Value, review: &Review) -> Result<Inserted, ApiError> {
         let name = meta::name(new);
         let key = context.key(name);
-        let mut txn = Txn { compare: vec![Compare::Absent(key.clone())], ops: vec![context.put(key.clone(), new)?] };
+        let mut txn =
+            Txn { compare: vec![Compare::Absent(key.clone())], ops: vec![self.put(context, key.clone(), new).await?] };
         if let Some((key, revision)) = self.namespace_for(context, name).await? {
             txn.compare.push(Compare::ModRevision(key, revision));
         }
@@ -193,6 +194,7 @@ fn prepare(context: &Context<'_>, new: &mut Value) {
 
 fn validate(context: &Context<'_>, new: &Value) -> Result<(), ApiError> {
     let mut errors = context.resource.rules.validate(new, None);
+    errors.extend(apply::validate_managed_fields(&new["metadata"]["managedFields"]));
     let name = meta::name(new);
     if errors.is_empty() && name.is_empty() {
         errors.push(FieldError::required("metadata.name", "name or generateName is required"));

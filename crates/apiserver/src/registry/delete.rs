@@ -79,7 +79,7 @@ impl Registry {
             return Ok(Some(Written { object: new, warnings, removed }));
         }
         let key = entry.key.clone();
-        let op = if removed { Op::Delete { key: key.clone() } } else { context.put(key.clone(), &new)? };
+        let op = if removed { Op::Delete { key: key.clone() } } else { self.put(context, key.clone(), &new).await? };
         let mut txn = Txn { compare: vec![Compare::ModRevision(key, entry.mod_revision)], ops: vec![op] };
         self.write_also(with, &mut txn)?;
         if removed {

@@ -110,7 +110,11 @@ impl Registry {
             request.at = Some(page.revision);
             let count = page.entries.len();
             let last = page.entries.last().map(|entry| entry.key.clone());
-            for (index, entry) in page.entries.into_iter().enumerate() {
+            let readable = match self.conversions.readable(resource, page.entries).await {
+                Ok(readable) => readable,
+                Err(error) => return Ok(Err(error)),
+            };
+            for (index, entry) in readable.into_iter().enumerate() {
                 match selection.picks(resource, &entry) {
                     Ok(true) => entries.push(entry),
                     Ok(false) => continue,

@@ -21,7 +21,6 @@ mod present;
 mod read;
 mod serve;
 mod table;
-mod twice;
 mod update;
 mod watch;
 
@@ -33,11 +32,14 @@ pub(crate) use patch::Patch;
 pub(crate) use serve::serve;
 pub(crate) use update::Change;
 
-use crate::admission::{Chain, Reader};
+use crate::{
+    admission::{Chain, Reader},
+    custom::convert::{Conversions, Converter},
+};
 use orrery_machinery::descriptor::ResourceDescriptor;
 use orrery_store::Store;
 use std::sync::{Arc, PoisonError, RwLock};
-pub(crate) use table::Table;
+pub(crate) use table::{Passing, Table};
 
 /// How often a write that meets concurrent writes is planned anew.
 const ATTEMPTS: usize = 16;
@@ -47,22 +49,26 @@ pub(crate) struct Registry {
     /// The resources that are always served.
     fixed: Vec<Arc<ResourceDescriptor>>,
     /// All that is served now; replaced as a whole when custom resources come and go.
-    table: RwLock<Arc<Table>>,
+    table: Arc<RwLock<Arc<Table>>>,
+    /// Objects of other versions, where another program converts them.
+    pub(crate) conversions: Conversions,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) admission: Chain,
     pub(crate) reader: Reader,
 }
 
 impl Registry {
-    pub(crate) fn new(resources: Vec<ResourceDescriptor>, store: Arc<dyn Store>, admission: Chain) -> Self {
+    pub(crate) fn new(
+        resources: Vec<ResourceDescriptor>,
+        store: Arc<dyn Store>,
+        admission: Chain,
+        converter: Option<Arc<dyn Converter>>,
+    ) -> Self {
         let fixed: Vec<_> = resources.into_iter().map(Arc::new).collect();
-        let table = RwLock::new(Arc::new(Table::new(fixed.clone())));
-        Self { fixed, table, reader: Reader::new(Arc::clone(&store)), store, admission }
-    }
-
-    /// How many resources are served beside the fixed ones.
-    pub(crate) fn served_also(&self) -> usize {
-        self.table().all().len() - self.fixed.len()
+        let table = Arc::new(RwLock::new(Arc::new(Table::new(fixed.clone(), Vec::new()))));
+        let reader = Reader::new(Arc::clone(&store));
+        let conversions = Conversions::new(converter, reader.clone(), Arc::clone(&table));
+        Self { fixed, table, conversions, reader, store, admission }
     }
 
     /// What is served now.
@@ -76,8 +82,8 @@ impl Registry {
     }
 
     /// Serves these resources beside the fixed ones, and no others.
-    pub(crate) fn serve_also(&self, custom: impl IntoIterator<Item = Arc<ResourceDescriptor>>) {
-        let all = self.fixed.iter().cloned().chain(custom).collect();
-        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Table::new(all));
+    pub(crate) fn serve_also(&self, custom: impl IntoIterator<Item = Passing>) {
+        let table = Table::new(self.fixed.clone(), custom.into_iter().collect());
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
     }
 }

@@ -1,10 +1,9 @@
 //! Who owns which field of an object: what the registry tells `orrery_machinery::apply`, and what it makes of the answers.
 
-use super::{Context, Table};
-use crate::object;
+use super::{Context, Registry, Table};
+use crate::{custom::convert::Answers, object};
 use orrery_machinery::{
     apply::{self, Apply, ConvertError, Ignored, Resource, Update, Versions, Writer},
-    fields::FieldSet,
     meta,
     shape::Shape,
     status::ApiError,
@@ -15,6 +14,7 @@ use serde_json::Value;
 struct Served<'a> {
     table: &'a Table,
     context: &'a Context<'a>,
+    answers: &'a Answers,
 }
 
 impl Versions for Served<'_> {
@@ -30,6 +30,9 @@ impl Versions for Served<'_> {
         let (Some(source), Some(target)) = (find(from), find(to)) else {
             return Err(ConvertError::NoSuchVersion(to.to_owned()));
         };
+        if source.converter.is_some() {
+            return Ok((self.answers.get(object, to)?, target.shape.clone()));
+        }
         let mut object = object;
         let failed = |error: ApiError| ConvertError::Failed(error.message);
         source.rules.on_write(&mut object).map_err(failed)?;
@@ -39,21 +42,51 @@ impl Versions for Served<'_> {
     }
 }
 
-/// Brings the owners of `new` up to date after a write that is no apply. The server's own writes are nobody's.
-pub(super) fn track(context: &Context<'_>, table: &Table, live: Option<&Value>, new: &mut Value) {
-    if context.caller.is_none() {
-        return;
+impl Registry {
+    /// Brings the owners of `new` up to date after a write that is no apply. The server's own writes are nobody's.
+    ///
+    /// # Errors
+    /// When the object cannot be converted to a version in which somebody owns fields of it.
+    pub(crate) async fn track(
+        &self,
+        context: &Context<'_>,
+        live: Option<&Value>,
+        new: &mut Value,
+    ) -> Result<(), ApiError> {
+        if context.caller.is_none() {
+            return Ok(());
+        }
+        let answers = Answers::default();
+        loop {
+            let mut tracked = new.clone();
+            let problem = track(context, &self.table(), live, &mut tracked, &answers);
+            if self.conversions.answer(context.resource, &answers).await? {
+                continue;
+            }
+            *new = tracked;
+            if let Some(problem) = problem {
+                let name = meta::name(new);
+                tracing::debug!(kind = %context.resource.kind, name, problem, "the owners of fields stay as they were");
+            }
+            return Ok(());
+        }
     }
+}
+
+fn track(
+    context: &Context<'_>,
+    table: &Table,
+    live: Option<&Value>,
+    new: &mut Value,
+    answers: &Answers,
+) -> Option<String> {
     let api_version = context.api_version();
-    let versions = Served { table, context };
+    let versions = Served { table, context, answers };
     let ignored = Ignored::Nothing;
     let now = object::now_text();
     let update =
         Update { live, resource: resource(context, &api_version, &ignored, &versions), writer: writer(context, &now) };
-    if let Some(problem) = apply::track(&update, new) {
-        let name = meta::name(new);
-        tracing::debug!(kind = %context.resource.kind, name, problem, "the owners of fields stay as they were");
-    }
+    apply::track(&update, new)
 }
 
 /// What applying `config` makes of the object.
@@ -62,10 +95,11 @@ pub(super) fn applied(
     table: &Table,
     live: Option<&Value>,
     config: &Value,
+    answers: &Answers,
 ) -> Result<Value, ApiError> {
     let api_version = context.api_version();
-    let versions = Served { table, context };
-    let ignored = ignored(context);
+    let versions = Served { table, context, answers };
+    let ignored = Ignored::at(context.resource, &context.subresource);
     let now = object::now_text();
     let request = Apply {
         live,
@@ -88,13 +122,4 @@ fn resource<'a>(
 
 fn writer<'a>(context: &'a Context<'_>, now: &'a str) -> Writer<'a> {
     Writer { manager: &context.options.manager, subresource: &context.subresource, now }
-}
-
-/// What a write to this path cannot set.
-fn ignored(context: &Context<'_>) -> Ignored<'static> {
-    match context.subresource.as_str() {
-        "" if context.resource.has_status() => Ignored::Fields(FieldSet::of(&[&["status"]])),
-        "status" => Ignored::Fields(FieldSet::of(&[&["spec"]])),
-        _ => Ignored::Nothing,
-    }
 }

@@ -1,10 +1,9 @@
 //! `patch`, in its four kinds; server-side apply among them.
 
-use super::{
-    ATTEMPTS, Context, Registry, Written, decode, ownership, store_error, twice, update::Change, update::modified,
-};
-use crate::http::accept::Media;
+use super::{ATTEMPTS, Context, Registry, Written, decode, ownership, store_error, update::Change, update::modified};
+use crate::{custom::convert::Answers, http::accept::Media};
 use ::http::{HeaderMap, header};
+use orrery_documents::{first_in_yaml, parse_json, parse_yaml};
 use orrery_machinery::{
     meta,
     patch::{self, PatchKind},
@@ -33,14 +32,14 @@ impl Patch {
     pub(crate) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         if Media::parse(content_type).name == APPLY {
-            let (value, duplicates) = decode::parse_yaml(body)?;
-            let first = (!duplicates.is_empty()).then(|| twice::first_in_yaml(body)).flatten();
+            let (value, duplicates) = parse_yaml(body)?;
+            let first = (!duplicates.is_empty()).then(|| first_in_yaml(body)).flatten();
             let duplicates = first.map_or(duplicates, |first| vec![first]);
             return Ok(Self { kind: None, value, duplicates });
         }
         let supported = || ApiError::unsupported_media_type(&format!("{}, {APPLY}", PatchKind::SUPPORTED));
         let kind = PatchKind::from_content_type(content_type).ok_or_else(supported)?;
-        let (value, duplicates) = decode::parse_json(body)?;
+        let (value, duplicates) = parse_json(body)?;
         Ok(Self { kind: Some(kind), value, duplicates })
     }
 
@@ -49,12 +48,17 @@ impl Patch {
         self.kind.is_none()
     }
 
+    /// What was sent.
+    pub(crate) fn value(&self) -> &Value {
+        &self.value
+    }
+
     /// What the patch makes of `object`; a configuration is merged as a patch.
     ///
     /// # Errors
     /// When it does not apply.
     pub(crate) fn apply(&self, object: &Value, shape: Option<&Shape>) -> Result<Value, ApiError> {
-        patch::apply_shaped(self.kind.unwrap_or(PatchKind::Merge), object, &self.value, shape)
+        patch::apply(self.kind.unwrap_or(PatchKind::Merge), object, &self.value, shape)
     }
 }
 
@@ -87,16 +91,19 @@ impl Registry {
             written.warnings.splice(0..0, warnings.clone());
             (created, written)
         };
+        let answers = Answers::default();
         for _ in 0..ATTEMPTS {
             let present = self.store.get(&context.key(&context.name)).await.map_err(store_error)?;
             if present.is_some() || !context.subresource.is_empty() {
                 let change = |old: &Value| {
-                    let object = ownership::applied(context, &self.table(), Some(old), &config)?;
+                    let object = ownership::applied(context, &self.table(), Some(old), &config, &answers)?;
                     Ok(Change { object, duplicates: Vec::new(), owned: true })
                 };
                 match self.change(context, change).await {
                     // It was deleted meanwhile.
                     Err(error) if error.code == 404 && context.subresource.is_empty() => continue,
+                    // It depends on what the object is in other versions.
+                    Err(_) if self.conversions.answer(context.resource, &answers).await? => continue,
                     written => return written.map(|written| warn(false, written)),
                 }
             }
@@ -117,7 +124,7 @@ impl Registry {
                 format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
             return Err(ApiError::conflict(context.target(&context.name), &why));
         }
-        let mut object = ownership::applied(context, &self.table(), None, config)?;
+        let mut object = ownership::applied(context, &self.table(), None, config, &Answers::default())?;
         if meta::name(&object).is_empty() {
             meta::metadata_mut(&mut object).insert("name".into(), context.name.clone().into());
         }

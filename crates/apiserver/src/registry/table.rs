@@ -9,23 +9,34 @@ use std::{
     collections::HashMap,
     sync::{Arc, OnceLock},
 };
+use tokio_util::sync::CancellationToken;
+
+/// A custom resource, and until when it is served as it is.
+pub(crate) type Passing = (Arc<ResourceDescriptor>, CancellationToken);
 
 /// The resources that are served at one time, and what is told of them.
 pub(crate) struct Table {
     all: Vec<Arc<ResourceDescriptor>>,
     /// By plural; several groups and versions may have one of the same name.
     by_plural: HashMap<String, Vec<Arc<ResourceDescriptor>>>,
+    /// Until when each custom resource is served as it is, by group, version and plural.
+    lives: HashMap<[String; 3], CancellationToken>,
     /// Made when first asked for: tables change more often than clients look.
     documents: OnceLock<Documents>,
 }
 
 impl Table {
-    pub(crate) fn new(all: Vec<Arc<ResourceDescriptor>>) -> Self {
+    pub(crate) fn new(mut all: Vec<Arc<ResourceDescriptor>>, custom: Vec<Passing>) -> Self {
+        let mut lives = HashMap::with_capacity(custom.len());
+        for (resource, life) in custom {
+            lives.insert([&resource.group, &resource.version, &resource.plural].map(ToString::to_string), life);
+            all.push(resource);
+        }
         let mut by_plural: HashMap<_, Vec<_>> = HashMap::new();
         for resource in &all {
             by_plural.entry(resource.plural.to_string()).or_default().push(Arc::clone(resource));
         }
-        Self { all, by_plural, documents: OnceLock::new() }
+        Self { all, by_plural, lives, documents: OnceLock::new() }
     }
 
     /// The resource, if it is served.
@@ -46,6 +57,12 @@ impl Table {
         let key = key::object(&resource.group, &resource.plural, meta::namespace(object), meta::name(object));
         let value = envelope::encode(resource, object)?;
         Ok((key.clone(), Op::Put { key, value, ttl: None }))
+    }
+
+    /// Ends when the resource is no longer served as it is; never for one that is always served.
+    pub(crate) fn life(&self, resource: &ResourceDescriptor) -> CancellationToken {
+        let id = [&resource.group, &resource.version, &resource.plural].map(ToString::to_string);
+        self.lives.get(&id).cloned().unwrap_or_default()
     }
 
     /// Every resource.

@@ -1,6 +1,6 @@
 //! Changes of objects: `update`, and what `patch` and the sub-resources share with it.
 
-use super::{ATTEMPTS, Context, Registry, Written, create::check_namespace, decode, ownership, store_error};
+use super::{ATTEMPTS, Context, Registry, Written, create::check_namespace, decode, store_error};
 use crate::{admission::Review, auth::Attributes, envelope, object};
 use orrery_machinery::{
     apply,
@@ -85,12 +85,15 @@ impl Registry {
         change: impl Fn(&Value) -> Result<Change, ApiError> + Send + Sync,
     ) -> Result<Written, ApiError> {
         for _ in 0..ATTEMPTS {
-            let entry = self.entry(context, &context.name).await?;
+            let entry = self.stored(context, &context.name).await?;
+            // What lies there in an older version is written anew even if nothing else changes.
+            let is_current = envelope::is_of_version(&entry, &context.stored_version());
+            let entry = self.conversions.readable_one(context.resource, entry).await?;
             let old = context.decode(&entry)?;
             let Change { object: mut new, duplicates, owned } = change(&old)?;
             let mut warnings = prepare(context, &old, &mut new, &duplicates)?;
             if !owned {
-                ownership::track(context, &self.table(), Some(&old), &mut new);
+                self.track(context, Some(&old), &mut new).await?;
             }
             let mut review = Review::default();
             self.admission.change(context, &self.reader, Some(&old), &mut new, &mut review).await?;
@@ -102,7 +105,7 @@ impl Registry {
             self.admission.check(context, &self.reader, Some(&old), Some(&new), &mut review).await?;
             warnings.append(&mut review.warnings);
             warnings.extend(context.resource.rules.warnings(&new, Some(&old)));
-            if new == old {
+            if new == old && is_current {
                 return Ok(Written::kept(old, warnings));
             }
             let removed = is_finished(&new);
@@ -110,7 +113,8 @@ impl Registry {
                 return Ok(Written { object: new, warnings, removed });
             }
             let key = entry.key.clone();
-            let op = if removed { Op::Delete { key: key.clone() } } else { context.put(key.clone(), &new)? };
+            let op =
+                if removed { Op::Delete { key: key.clone() } } else { self.put(context, key.clone(), &new).await? };
             let mut txn = Txn { compare: vec![Compare::ModRevision(key, entry.mod_revision)], ops: vec![op] };
             self.write_also(&review, &mut txn)?;
             if let TxnOutcome::Committed(revision) = self.store.txn(txn).await.map_err(store_error)? {
@@ -138,6 +142,14 @@ impl Registry {
             let (key, _) = table.put(object)?;
             txn.compare.push(seen(object, key.clone()));
             txn.ops.push(Op::Delete { key });
+        }
+        for mark in &review.marks {
+            let key = mark.key.clone();
+            txn.compare.push(match mark.set {
+                Some(revision) => Compare::ModRevision(key.clone(), revision),
+                None => Compare::Absent(key.clone()),
+            });
+            txn.ops.push(Op::Put { key, value: bytes::Bytes::from_static(b"{}"), ttl: None });
         }
         for object in &review.create {
             let mut object = object.clone();
@@ -236,10 +248,11 @@ fn spec_differs(old: &Value, new: &Value) -> bool {
 }
 
 fn validate(context: &Context<'_>, old: &Value, new: &Value) -> Result<(), ApiError> {
-    let errors = match context.subresource.as_str() {
+    let mut errors = match context.subresource.as_str() {
         "" => context.resource.rules.validate(new, Some(old)),
         part => context.resource.rules.validate_part(part, new, old),
     };
+    errors.extend(apply::validate_managed_fields(&new["metadata"]["managedFields"]));
     if errors.is_empty() {
         Ok(())
     } else {

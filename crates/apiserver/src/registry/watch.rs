@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! initial objects (unless a revision was given) -> [bookmark "initial events end"] -> changes and bookmarks
-//!   -> end: time is up, the server stops, or an ERROR event (410: the revision is no longer kept, or the reader was too slow)
+//!   -> end: time is up, the server stops, the resource is no longer served as it was, or an ERROR event (410: the revision is no longer kept, or the reader was too slow)
 //! ```
 
 use super::{
@@ -12,10 +12,12 @@ use super::{
     store_error,
 };
 use crate::{
+    custom::convert::Conversions,
     http::body::{self, BoxError, ResponseBody},
     metrics::Counted,
 };
 use bytes::Bytes;
+use futures::FutureExt;
 use orrery_machinery::{
     descriptor::ResourceDescriptor,
     meta,
@@ -49,6 +51,9 @@ struct Running {
     ticks: tokio::time::Interval,
     deadline: Instant,
     stopping: CancellationToken,
+    /// Ends when the resource is no longer served as it was.
+    life: CancellationToken,
+    conversions: Conversions,
     /// Everything up to here has been given: where a reader may resume.
     complete: Revision,
     /// What the last bookmark said.
@@ -72,6 +77,7 @@ impl Registry {
         settings: WatchSettings,
     ) -> Result<ResponseBody, ApiError> {
         let mut presenter = presenter;
+        let life = self.table().life(&resource);
         let prefix = context.prefix();
         let mut ready = VecDeque::new();
         let asked = options.version.filter(|version| version.0 > 0);
@@ -111,6 +117,8 @@ impl Registry {
             ticks,
             deadline,
             stopping: settings.stopping,
+            life,
+            conversions: self.conversions.clone(),
             complete: from,
             marked: from,
             ready,
@@ -136,7 +144,7 @@ impl Registry {
         if let Some(asked) = at_least.filter(|asked| *asked > page.revision) {
             return Ok(Err(StoreError::Future { asked, current: page.revision }));
         }
-        for entry in &page.entries {
+        for entry in &self.conversions.readable(context.resource, page.entries).await? {
             if options.selection.picks(context.resource, entry)? {
                 ready.push_back(presenter.event("ADDED", entry, entry.mod_revision)?);
             }
@@ -155,23 +163,45 @@ impl Running {
             if self.ended {
                 return None;
             }
-            tokio::select! {
+            let event = tokio::select! {
                 // Cancel-safe: an event that is not taken stays in the store's channel.
-                event = self.watch.next() => self.take(event),
+                event = self.watch.next() => event,
                 // Cancel-safe by its documentation.
-                _ = self.ticks.tick(), if self.bookmarks => self.mark(),
-                () = tokio::time::sleep_until(self.deadline) => self.end(),
-                () = self.stopping.cancelled() => self.end(),
-            }
+                _ = self.ticks.tick(), if self.bookmarks => {
+                    self.mark();
+                    continue;
+                }
+                () = tokio::time::sleep_until(self.deadline) => {
+                    self.end();
+                    continue;
+                }
+                () = self.stopping.cancelled() => {
+                    self.end();
+                    continue;
+                }
+                () = self.life.cancelled() => {
+                    // What has become of the objects is told before the end.
+                    while let Some(Some(event)) = self.watch.next().now_or_never() {
+                        self.take(Some(event)).await;
+                    }
+                    self.end();
+                    continue;
+                }
+            };
+            self.take(event).await;
         }
     }
 
-    fn take(&mut self, event: Option<WatchEvent>) {
+    async fn take(&mut self, event: Option<WatchEvent>) {
         match event {
             Some(WatchEvent::Change(change)) => {
                 // Other changes of the same revision may follow, so only what is before it is complete.
                 self.complete = self.complete.max(Revision(change.revision.0.saturating_sub(1)));
-                self.change(&change);
+                match self.event(&change).await {
+                    Ok(Some(event)) => self.ready.push_back(event),
+                    Ok(None) => {}
+                    Err(error) => self.fail(&error),
+                }
             }
             Some(WatchEvent::Progress(revision)) => self.complete = self.complete.max(revision),
             Some(WatchEvent::Lost { compacted }) => {
@@ -182,19 +212,20 @@ impl Running {
         }
     }
 
-    fn change(&mut self, change: &Change) {
-        match self.event(change) {
-            Ok(Some(event)) => self.ready.push_back(event),
-            Ok(None) => {}
-            Err(error) => self.fail(&error),
-        }
-    }
-
     /// What the change means to this reader. An object that leaves the selection is deleted for it, in the state in which
     /// it last was selected.
-    fn event(&mut self, change: &Change) -> Result<Option<Bytes>, ApiError> {
-        let now = self.selected(change.current.as_ref())?;
-        let before = self.selected(change.previous.as_ref())?;
+    async fn event(&mut self, change: &Change) -> Result<Option<Bytes>, ApiError> {
+        let converted;
+        let (current, previous) = if self.resource.converter.is_some() {
+            let both = [&change.current, &change.previous].map(|entry| entry.iter().cloned().map(Arc::new));
+            let count = usize::from(change.current.is_some());
+            converted = self.conversions.readable(&self.resource, both.into_iter().flatten().collect()).await?;
+            let (current, previous) = converted.split_at(count);
+            (current.first().map(|entry| &**entry), previous.first().map(|entry| &**entry))
+        } else {
+            (change.current.as_ref(), change.previous.as_ref())
+        };
+        let (before, now) = (self.selected(previous)?, self.selected(current)?);
         let (kind, entry) = match (before, now) {
             (None, Some(now)) => ("ADDED", now),
             (Some(_), Some(now)) => ("MODIFIED", now),

@@ -45,7 +45,7 @@ pub(super) async fn bind(
         }
         let txn = Txn {
             compare: vec![Compare::ModRevision(entry.key.clone(), entry.mod_revision)],
-            ops: vec![context.put(entry.key, &pod)?],
+            ops: vec![server.registry.put(&context, entry.key, &pod).await?],
         };
         if let TxnOutcome::Committed(_) = server.registry.store.txn(txn).await.map_err(store_error)? {
             return Ok(success());

@@ -34,12 +34,17 @@ pub(super) async fn find(registry: &Registry, namespace: &str, pod: &str, wanted
     if node.is_empty() {
         return Err(ApiError::bad_request(format!("pod {pod} does not have a host assigned")));
     }
-    let entry = registry.store.get(&key::object("", "nodes", "", &node)).await.map_err(store_error)?;
-    let missing = || ApiError::not_found(Target { group: "", resource: "nodes", name: &node });
+    Ok(Place { container, ..self::node(registry, &node).await? })
+}
+
+/// Where the kubelet of a node is, for none of its containers.
+pub(super) async fn node(registry: &Registry, node: &str) -> Result<Place, ApiError> {
+    let entry = registry.store.get(&key::object("", "nodes", "", node)).await.map_err(store_error)?;
+    let missing = || ApiError::not_found(Target { group: "", resource: "nodes", name: node });
     let (host, port) = address(&envelope::decode_stored(&entry.ok_or_else(missing)?)?).ok_or_else(|| {
         ApiError::unavailable(format!("the node {node} has not reported an InternalIP yet; try again later"))
     })?;
-    Ok(Place { container, node, host, port })
+    Ok(Place { container: String::new(), node: node.to_owned(), host, port })
 }
 
 fn address(node: &Value) -> Option<(String, u16)> {

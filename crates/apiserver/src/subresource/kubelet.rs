@@ -2,34 +2,29 @@
 
 use super::container::Place;
 use crate::{config::KubeletAccess, http::body::RequestBody};
-use ::http::{Request, Response, header};
+use ::http::{Request, Response, Uri};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
-use orrery_identity::{IdentityError, tls};
+use orrery_callout::{Address, Clients, Trust};
 use orrery_machinery::status::ApiError;
-use rustls::pki_types::ServerName;
 use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
-/// How long a kubelet may take to accept a connection.
-const CONNECT: Duration = Duration::from_secs(10);
 /// How long a kubelet may take until its answer begins.
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// Reaches kubelets.
 pub(crate) struct Kubelets {
-    connector: TlsConnector,
+    clients: Clients,
+    trust: Trust,
 }
 
 impl Kubelets {
-    pub(crate) fn new(access: &KubeletAccess) -> Result<Self, IdentityError> {
-        let config = tls::client(&access.server_ca_pem, Some(&access.credentials), &["http/1.1"])?;
-        Ok(Self { connector: TlsConnector::from(config) })
+    pub(crate) fn new(access: &KubeletAccess) -> Self {
+        let clients = Clients::with_credentials(access.credentials.clone());
+        Self { clients, trust: Trust::Authority(access.server_ca_pem.clone()) }
     }
 
-    /// Sends one request over a connection of its own, and gives the answer as soon as it begins. The connection lives
-    /// as long as the answer's body or upgrade.
+    /// Sends one request, whose URI is a path, and gives the answer as soon as it begins. The connection lives as long as
+    /// the answer's body or upgrade.
     pub(super) async fn send(
         &self,
         place: &Place,
@@ -41,36 +36,14 @@ impl Kubelets {
                 place.node
             ))
         };
-        let connect = async {
-            let tcp = TcpStream::connect((place.host.as_str(), place.port)).await?;
-            tcp.set_nodelay(true)?;
-            let name = ServerName::try_from(place.host.clone()).map_err(std::io::Error::other)?;
-            self.connector.connect(name, tcp).await
-        };
-        let stream = match tokio::time::timeout(CONNECT, connect).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(failed(error.to_string())),
-            Err(_) => return Err(failed("it does not answer".to_owned())),
-        };
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        tokio::spawn(async move {
-            // Its end is seen by whoever reads the body or the upgrade.
-            let _ = connection.with_upgrades().await;
-        });
-        let host = if place.host.contains(':') {
-            format!("[{}]:{}", place.host, place.port)
-        } else {
-            format!("{}:{}", place.host, place.port)
-        };
-        if let Ok(host) = host.parse() {
-            request.headers_mut().insert(header::HOST, host);
-        }
-        match tokio::time::timeout(ANSWER, sender.send_request(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(failed(error.to_string())),
-            Err(_) => Err(failed("it accepted the connection and does not answer".to_owned())),
+        let host = if place.host.contains(':') { format!("[{}]", place.host) } else { place.host.clone() };
+        let uri: Result<Uri, _> = format!("https://{host}:{}{}", place.port, request.uri()).parse();
+        *request.uri_mut() = uri.map_err(|error| failed(error.to_string()))?;
+        let address = Address { host: place.host.clone(), port: place.port, server_name: place.host.clone() };
+        let sent = self.clients.send((&address, &self.trust), request, true);
+        match tokio::time::timeout(ANSWER, sent).await {
+            Ok(answered) => answered.map_err(failed),
+            Err(_) => Err(failed("it does not answer".to_owned())),
         }
     }
 }

@@ -4,10 +4,11 @@ mod binding;
 mod container;
 mod eviction;
 pub(crate) mod kubelet;
+mod proxy;
 mod scale;
 mod stream;
 mod token;
-mod upgrade;
+pub(crate) mod upgrade;
 
 use crate::{
     admission::Review,
@@ -21,7 +22,7 @@ use orrery_machinery::{
     descriptor::{Does, ResourceDescriptor},
     status::ApiError,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Answers a request for a sub-resource, once it is authorized.
@@ -45,6 +46,12 @@ pub(crate) async fn serve(
             admit_stream(server, resource, asked).await?;
             upgrade::relay(server, request).await
         }
+        ("proxy", _) if ["pods", "services", "nodes"].iter().any(|plural| resource.is("", plural)) => {
+            let options = json!({"apiVersion": "v1", "path": request.parts.uri.path()});
+            let (user, path) = (request.user.clone(), request.path.clone());
+            connect(server, resource, (&user, path), options).await?;
+            proxy::serve(server, resource, request).await
+        }
         ("portforward", Verb::Get | Verb::Create) if pods => Err(ApiError {
             code: 501,
             reason: "NotImplemented",
@@ -63,14 +70,25 @@ async fn admit_stream(
     resource: &ResourceDescriptor,
     (user, path, query): (User, ResourcePath, Query),
 ) -> Result<(), ApiError> {
-    let kind = resource.subresource(&path.subresource).map(|found| found.kind.clone()).unwrap_or_default();
-    let mut options = json!({"kind": kind, "apiVersion": "v1", "container": query.get("container")});
+    let mut options = json!({"apiVersion": "v1", "container": query.get("container")});
     for flag in ["stdin", "stdout", "stderr", "tty"] {
         options[flag] = query.flag(flag)?.into();
     }
     options["command"] = query.all("command").collect();
+    connect(server, resource, (&user, path), options).await
+}
+
+/// Asks admission about a connection with these options.
+async fn connect(
+    server: &ApiServer,
+    resource: &ResourceDescriptor,
+    (user, path): (&User, ResourcePath),
+    mut options: Value,
+) -> Result<(), ApiError> {
+    let kind = resource.subresource(&path.subresource).map(|found| found.kind.clone()).unwrap_or_default();
+    options["kind"] = kind.into();
     let context = Context {
-        caller: Some((&user, &server.authorizer)),
+        caller: Some((user, &server.authorizer)),
         resource,
         namespace: path.namespace,
         name: path.name,

@@ -1,4 +1,7 @@
 //! `scale`: the number of replicas of any kind, as `autoscaling/v1 Scale`.
+//!
+//! Whoever scales owns the replicas: the owners of the object are shown as those of the scale, brought up to date there, and
+//! taken back (`orrery_machinery::apply::scale`).
 
 use crate::{
     auth::Verb,
@@ -9,8 +12,10 @@ use crate::{
 };
 use ::http::Response;
 use orrery_machinery::{
-    descriptor::{ResourceDescriptor, ScalePaths},
+    apply::{self, Ignored, OneVersion, scale::ReplicasPath},
+    descriptor::{Does, ResourceDescriptor, ScalePaths},
     selector::LabelSelector,
+    shape::Shape,
     status::{ApiError, FieldError},
 };
 use serde_json::{Map, Value, json};
@@ -32,24 +37,109 @@ pub(super) async fn serve(
         subresource: path.subresource,
         options: WriteOptions::parse(&query, &parts.headers)?,
     };
+    let scaling = Scaling::new(server, &context, paths);
+    let registry = &server.registry;
     let scale = match verb {
-        Verb::Get => view(&server.registry.get(&context).await?, paths),
+        Verb::Get => view(&registry.get(&context).await?, paths),
         Verb::Update => {
             let sent = parse_body(&parts.headers, &body::read(body, &server.limits).await?)?;
             check_object(&sent, "Scale")?;
-            let change = |old: &Value| with_replicas(&context, old, &sent, paths);
-            view(&server.registry.change(&context, change).await?.object, paths)
+            let change = |old: &Value| scaling.change(old, |before| scaling.tracked(before, sent.clone()));
+            view(&registry.change(&context, change).await?.object, paths)
         }
         Verb::Patch => {
             let patch = Patch::parse(&parts.headers, &body::read(body, &server.limits).await?)?;
-            let change = |old: &Value| with_replicas(&context, old, &patch.apply(&view(old, paths), None)?, paths);
-            view(&server.registry.change(&context, change).await?.object, paths)
+            context.options.check_patch(patch.is_apply())?;
+            let make = |before: &Value| match patch.is_apply() {
+                true => scaling.applied(before, patch.value()),
+                false => scaling.tracked(before, patch.apply(before, Some(&scaling.shape))?),
+            };
+            let change = |old: &Value| scaling.change(old, make);
+            view(&registry.change(&context, change).await?.object, paths)
         }
         Verb::List | Verb::Watch | Verb::Create | Verb::Delete | Verb::DeleteCollection => {
             return Err(ApiError::method_not_allowed());
         }
     };
     Ok(respond::json(200, &scale))
+}
+
+/// A write of a scale.
+struct Scaling<'a> {
+    context: &'a Context<'a>,
+    paths: &'a ScalePaths,
+    /// Where each version of the object has its replicas.
+    versions: Vec<(String, Option<Vec<String>>)>,
+    /// How scales merge.
+    shape: Shape,
+    now: String,
+}
+
+impl<'a> Scaling<'a> {
+    fn new(server: &ApiServer, context: &'a Context<'a>, paths: &'a ScalePaths) -> Self {
+        let table = server.registry.table();
+        let same = table.all().iter().filter(|other| {
+            other.stored.group == context.resource.stored.group && other.stored.plural == context.resource.stored.plural
+        });
+        let versions = same.map(|version| {
+            let scale = version.subresource("scale").map(|found| &found.does);
+            let path = match scale {
+                Some(Does::Scale(paths)) => Some(paths.spec_replicas.split('.').map(str::to_owned).collect()),
+                Some(Does::Part(_) | Does::Handled) | None => None,
+            };
+            (version.api_version(), path)
+        });
+        let shape = orrery_shapes::of("autoscaling", "v1", "Scale").unwrap_or_else(Shape::deduced);
+        Self { context, paths, versions: versions.collect(), shape, now: object::now_text() }
+    }
+
+    /// The object after a write of its scale, which `make` makes of the present one.
+    fn change(&self, old: &Value, make: impl Fn(&Value) -> Result<Value, ApiError>) -> Result<Change, ApiError> {
+        let names: Vec<_> = self.versions.iter().map(|(_, path)| path.as_ref().map(|path| borrowed(path))).collect();
+        let mappings: Vec<ReplicasPath<'_>> =
+            self.versions.iter().map(|(version, _)| version.as_str()).zip(names.iter().map(Option::as_deref)).collect();
+        let owners = object::list(old, "/metadata/managedFields");
+        let mut before = view(old, self.paths);
+        // Owners that cannot be read are nobody's; the write itself is not held up.
+        let of_scale = apply::scale::to_scale(owners, &mappings).unwrap_or_default();
+        object::set_meta(&mut before, "managedFields", (!of_scale.is_empty()).then(|| of_scale.into()));
+        let after = make(&before)?;
+        let mut new = with_replicas(self.context, old, &after, self.paths)?;
+        let of_scale = object::list(&after, "/metadata/managedFields");
+        if let Ok(owners) = apply::scale::to_object(owners, of_scale, &self.context.api_version(), &mappings) {
+            object::set_meta(&mut new, "managedFields", (!owners.is_empty()).then(|| owners.into()));
+        }
+        Ok(Change { object: new, duplicates: Vec::new(), owned: true })
+    }
+
+    /// The scale that was sent, with its owners.
+    fn tracked(&self, before: &Value, mut sent: Value) -> Result<Value, ApiError> {
+        let update = apply::Update { live: Some(before), resource: self.resource(), writer: self.writer() };
+        if let Some(problem) = apply::track(&update, &mut sent) {
+            tracing::debug!(name = self.context.name, problem, "the owners of the replicas stay as they were");
+        }
+        Ok(sent)
+    }
+
+    /// The scale with a configuration applied.
+    fn applied(&self, before: &Value, config: &Value) -> Result<Value, ApiError> {
+        let force = self.context.options.force == Some(true);
+        let (resource, writer) = (self.resource(), self.writer());
+        apply::apply(&apply::Apply { live: Some(before), config, force, resource, writer }).map(|made| made.object)
+    }
+
+    fn resource(&self) -> apply::Resource<'_> {
+        let (api_version, kind) = ("autoscaling/v1", "Scale");
+        apply::Resource { api_version, kind, shape: &self.shape, ignored: &Ignored::Nothing, versions: &OneVersion }
+    }
+
+    fn writer(&self) -> apply::Writer<'_> {
+        apply::Writer { manager: &self.context.options.manager, subresource: "scale", now: &self.now }
+    }
+}
+
+fn borrowed(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
 }
 
 fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
@@ -90,7 +180,7 @@ fn selector_text(selector: &Value) -> String {
 }
 
 /// The object with the number of replicas that a client sent.
-fn with_replicas(context: &Context<'_>, old: &Value, sent: &Value, paths: &ScalePaths) -> Result<Change, ApiError> {
+fn with_replicas(context: &Context<'_>, old: &Value, sent: &Value, paths: &ScalePaths) -> Result<Value, ApiError> {
     let replicas = sent["spec"]["replicas"].as_i64().unwrap_or(0);
     if replicas < 0 {
         let why = "must be greater than or equal to 0";
@@ -104,7 +194,7 @@ fn with_replicas(context: &Context<'_>, old: &Value, sent: &Value, paths: &Scale
         }
     }
     set(&mut new, &paths.spec_replicas, replicas.into());
-    Ok(Change::of(new))
+    Ok(new)
 }
 
 fn set(object: &mut Value, path: &str, value: Value) {

@@ -43,7 +43,7 @@ pub(super) async fn relay(
 }
 
 /// Relays until one side closes, fails, or the server stops.
-async fn run(server: Arc<ApiServer>, client: OnUpgrade, upstream: OnUpgrade) {
+pub(crate) async fn run(server: Arc<ApiServer>, client: OnUpgrade, upstream: OnUpgrade) {
     let both = async {
         let (client, upstream) = futures::try_join!(client, upstream).map_err(std::io::Error::other)?;
         tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(upstream)).await
@@ -56,7 +56,8 @@ async fn run(server: Arc<ApiServer>, client: OnUpgrade, upstream: OnUpgrade) {
     }
 }
 
-fn on_upgrade(parts: &mut Parts) -> Option<OnUpgrade> {
+/// The connection of a request, once it is upgraded; none when it cannot be.
+pub(crate) fn on_upgrade(parts: &mut Parts) -> Option<OnUpgrade> {
     parts.extensions.remove::<OnUpgrade>()
 }
 

@@ -116,3 +116,50 @@ async fn a_status_is_applied_apart() {
     assert!(entries.iter().any(|entry| entry["subresource"] == "status" && entry["operation"] == "Apply"));
     apply_to(&server, "/api/v1/nodes/other/status?fieldManager=kubelet", &config).await.expect(404);
 }
+
+#[tokio::test]
+async fn whoever_scales_owns_the_replicas() {
+    let server = server().await;
+    let path = "/apis/apps/v1/namespaces/demo/deployments/a";
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": {
+        "replicas": 1, "selector": {"matchLabels": {"app": "a"}},
+        "template": {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    apply_to(&server, &format!("{path}?fieldManager=one"), &deployment).await.expect(201);
+    let scale = |replicas: u32| {
+        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "a", "namespace": "demo"},
+            "spec": {"replicas": replicas}})
+    };
+    let refused = apply_to(&server, &format!("{path}/scale?fieldManager=two"), &scale(3)).await;
+    assert!(refused.message().contains("conflict with \"one\""), "{}", refused.message());
+    refused.expect(409);
+    apply_to(&server, &format!("{path}/scale?fieldManager=two&force=true"), &scale(3)).await.expect(200);
+    let owner = async || {
+        let object = server.get(path).await.expect(200);
+        let entries = object["metadata"]["managedFields"].as_array().unwrap().clone();
+        let owns = |entry: &&Value| entry["fieldsV1"]["f:spec"]["f:replicas"].is_object();
+        let owners: Vec<&Value> = entries.iter().filter(owns).collect();
+        assert_eq!(owners.len(), 1, "{entries:?}");
+        let shown =
+            ["manager", "operation", "subresource", "apiVersion"].map(|field| owners[0][field].as_str().unwrap());
+        format!("{} {}", shown.join(" "), object["spec"]["replicas"])
+    };
+    assert_eq!(owner().await, "two Apply scale apps/v1 3");
+    let patch = json!({"spec": {"replicas": 4}});
+    server.patch(&format!("{path}/scale?fieldManager=three"), &patch).await.expect(200);
+    assert_eq!(owner().await, "three Update scale apps/v1 4");
+    let again = apply_to(&server, &format!("{path}?fieldManager=one"), &deployment).await;
+    assert!(again.message().contains("conflict with \"three\" with subresource \"scale\""), "{}", again.message());
+}
+
+#[tokio::test]
+async fn owners_that_a_client_makes_up_are_looked_at() {
+    let server = server().await;
+    let mut map = apply(&server, "fieldManager=one", &json!({"k": "v"})).await.expect(201);
+    map["metadata"]["managedFields"][0]["manager"] = "x".repeat(200).into();
+    let refused = server.put(MAP, &map).await;
+    assert!(refused.message().contains("metadata.managedFields[0].manager: Too long"), "{}", refused.message());
+    refused.expect(422);
+    map["metadata"]["managedFields"][0]["manager"] = "two".into();
+    let changed = server.put(MAP, &map).await.expect(200);
+    assert_eq!(managers(&changed), [("two".into(), "Apply".into())]);
+}

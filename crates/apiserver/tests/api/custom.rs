@@ -1,6 +1,7 @@
 //! Custom resources: definitions, the objects they define, and their end.
 
-use crate::support::Server;
+use crate::support::{Events, Server};
+use orrery_store::{Op, Store as _, Txn};
 use serde_json::{Value, json};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -161,4 +162,33 @@ async fn a_schema_that_is_none_is_refused() {
     let field = "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[size].type";
     assert!(refused.message().contains(field), "{}", refused.message());
     refused.expect(422);
+}
+
+#[tokio::test]
+async fn watches_end_with_what_they_watch() {
+    let server = server().await;
+    server.post(WIDGETS, &widget("a", &json!({"size": 3}))).await.expect(201);
+    let mut changed = Events::open(&server, &format!("{WIDGETS}?watch=true&resourceVersion=0")).await;
+    assert_eq!(changed.short().await, "ADDED a");
+    let mut other = definition();
+    other["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["more"] =
+        json!({"type": "string"});
+    server.patch(&format!("{DEFINITIONS}/widgets.test.io"), &other).await.expect(200);
+    assert_eq!(changed.next().await, None, "the definition has changed");
+    let mut removed = Events::open(&server, &format!("{WIDGETS}?watch=true&resourceVersion=0")).await;
+    assert_eq!(removed.short().await, "ADDED a");
+    server.delete(&format!("{DEFINITIONS}/widgets.test.io")).await.expect(200);
+    assert_eq!(removed.short().await, "DELETED a", "what becomes of the object is still told");
+    assert_eq!(removed.next().await, None, "the definition is gone");
+}
+
+#[tokio::test]
+async fn a_definition_that_is_damaged_does_not_hold_up_the_others() {
+    let server = Server::start().await;
+    let (key, value) = ("/registry/apiextensions.k8s.io/customresourcedefinitions/a.test.io".to_owned(), "{".into());
+    let put = Op::Put { key, value, ttl: None };
+    server.store.txn(Txn { compare: Vec::new(), ops: vec![put] }).await.unwrap();
+    server.namespace("demo").await;
+    server.post(DEFINITIONS, &definition()).await.expect(201);
+    eventually(&server, WIDGETS, |status, _| status == 200).await;
 }

@@ -151,3 +151,20 @@ async fn streams_that_cannot_be_had_are_refused_clearly() {
     let answer = without.call(&admin(), "GET", &format!("{pods}/a/log"), None).await;
     assert_eq!(answer.status, 503);
 }
+
+#[tokio::test]
+async fn what_is_behind_a_node_is_asked_and_the_machine_itself_is_not_reached_through_a_pod() {
+    let server = start().await;
+    let answer = server.get("/api/v1/nodes/n1/proxy/containerLogs/demo/a%2Fb/main?tailLines=1").await;
+    assert_eq!((answer.status, answer.body), (200, json!("log of /containerLogs/demo/a%2Fb/main?tailLines=1\n")));
+    server.get("/api/v1/nodes/none/proxy/").await.expect(404);
+    let pods = "/api/v1/namespaces/demo/pods";
+    let without = server.get(&format!("{pods}/a:8080/proxy/index.html")).await;
+    assert!(without.message().contains("has no address yet"), "{}", without.message());
+    let address = json!({"status": {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}});
+    server.patch(&format!("{pods}/a/status"), &address).await.expect(200);
+    let refused = server.get(&format!("{pods}/a:8080/proxy/index.html")).await;
+    assert_eq!((refused.status, refused.message()), (400, "address not allowed: 127.0.0.1"));
+    let nobody = orrery_apiserver::User::new("eve", ["people"]);
+    server.call(&nobody, "GET", "/api/v1/nodes/n1/proxy/containerLogs/demo/a/main", None).await.expect(403);
+}

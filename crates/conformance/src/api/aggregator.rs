@@ -88,13 +88,23 @@ fn not_found() -> (u16, Value) {
     )
 }
 
+/// The authority whose certificates the server under test shows to other API servers.
+async fn front_proxies(context: &Context) -> Outcome<String> {
+    let maps = context.objects(Resource::namespaced("v1", "configmaps", "ConfigMap"), "kube-system");
+    let published = maps.get("extension-apiserver-authentication").await?;
+    let authority = published["data"]["requestheader-client-ca-file"].as_str().unwrap_or_default();
+    ensure!(!authority.is_empty(), "no authority of front proxies is published: {published}");
+    Ok(authority.to_owned())
+}
+
 async fn sample_server(context: &Context) -> Outcome {
     let namespace = context.namespace().await?;
     let group = format!("{}.example.com", context.name("wardle"));
     let server = Server { group: group.clone(), sample: Arc::default() };
     let own = server.clone();
     let host = format!("sample-api.{namespace}.svc");
-    let https = WebhookServer::start_named(context, vec![host], move |asked: Asked| {
+    let proxies = front_proxies(context).await?;
+    let https = WebhookServer::start_named(context, vec![host], Some(&proxies), move |asked: Asked| {
         let answered = own.answer(&asked);
         async move { answered }
     })

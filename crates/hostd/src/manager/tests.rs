@@ -220,6 +220,8 @@ fn reporter(endpoint: &str, token: Option<String>, directory: &Path) -> Reporter
         kubelet_port: 10250,
         directory: directory.to_owned(),
         usage: Arc::new(|| Usage { machines: 2, cpu_milli: 300, memory_bytes: 5 }),
+        held: Arc::new(Vec::new),
+        datastore: directory.to_owned(),
     }
 }
 

@@ -15,7 +15,7 @@ use orrery_api::names::HostName;
 use orrery_identity::{Credentials, IdentityError, new_signing_request, tls};
 use orrery_wire::{
     host::{Enrolment, Facts},
-    join::{EnrolReply, EnrolRequest, Heartbeat, HeartbeatReply, JoinReply, JoinRequest},
+    join::{EnrolReply, EnrolRequest, Heartbeat, HeartbeatReply, HeldMachine, JoinReply, JoinRequest, LocalDatastore},
 };
 use std::{
     path::PathBuf,
@@ -42,6 +42,10 @@ pub(crate) struct Reporter {
     pub(crate) directory: PathBuf,
     /// What the ledger says now.
     pub(crate) usage: Arc<dyn Fn() -> Usage + Send + Sync>,
+    /// All machines as they are now.
+    pub(crate) held: Arc<dyn Fn() -> Vec<HeldMachine> + Send + Sync>,
+    /// The directory that disks and images lie in.
+    pub(crate) datastore: PathBuf,
 }
 
 /// Why a turn did not come to its end.
@@ -251,9 +255,23 @@ async fn heartbeat(reporter: &Reporter, identity: &HostIdentity) -> Result<Heart
         used_cpu_milli: usage.cpu_milli,
         used_memory_bytes: usage.memory_bytes,
         agent_version: BUILD.to_owned(),
+        held: Some((reporter.held)()),
+        datastore: datastore(&reporter.datastore),
     };
     let endpoint = &reporter.link.endpoint;
     post(endpoint, client(identity)?, "/hosts/v1/heartbeat", &request).await.map_err(TurnError::Heartbeat)
+}
+
+/// The room in the file system of a directory; none when it cannot be told.
+fn datastore(directory: &std::path::Path) -> Option<LocalDatastore> {
+    let told = |error| tracing::debug!(directory = %directory.display(), %error, "the room there cannot be told");
+    let found = nix::sys::statvfs::statvfs(directory).map_err(told).ok()?;
+    let size = found.fragment_size();
+    Some(LocalDatastore {
+        path: directory.display().to_string(),
+        capacity_bytes: found.blocks().saturating_mul(size),
+        free_bytes: found.blocks_available().saturating_mul(size),
+    })
 }
 
 async fn enrol(reporter: &Reporter, identity: &HostIdentity, supervisor: String) -> Result<Enrolment, TurnError> {

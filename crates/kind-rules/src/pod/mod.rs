@@ -54,6 +54,7 @@ const SUBRESOURCES: &[Subresource] = &[
     Subresource::handled("exec", ("", "v1", "PodExecOptions"), &["create", "get"]),
     Subresource::handled("log", ("", "v1", "Pod"), &["get"]),
     Subresource::handled("portforward", ("", "v1", "PodPortForwardOptions"), &["create", "get"]),
+    Subresource::handled("proxy", ("", "v1", "PodProxyOptions"), &["create", "delete", "get", "patch", "update"]),
     part("resize", |old, sent| parts::resize(old, &sent)),
 ];
 

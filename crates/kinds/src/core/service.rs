@@ -11,17 +11,24 @@ use crate::{
 };
 use orrery_api::k8s::api::core::v1::Service;
 use orrery_machinery::{
-    descriptor::{Column, FixedResource, SelectableField},
+    descriptor::{Column, FixedResource, SelectableField, Subresource},
     meta::{self, NameRule},
     status::FieldError,
 };
 use serde_json::{Value, json};
+
+const SUBRESOURCES: &[Subresource] = &[Subresource::handled(
+    "proxy",
+    ("", "v1", "ServiceProxyOptions"),
+    &["create", "delete", "get", "patch", "update"],
+)];
 
 pub(super) fn descriptor() -> FixedResource {
     FixedResource {
         short_names: &["svc"],
         categories: &["all"],
         has_status: true,
+        subresources: SUBRESOURCES,
         create_on_update: true,
         default,
         validate,

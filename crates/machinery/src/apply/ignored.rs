@@ -1,6 +1,9 @@
 //! Fields that a write cannot set.
 
-use crate::fields::{FieldSet, Pattern};
+use crate::{
+    descriptor::ResourceDescriptor,
+    fields::{FieldSet, Pattern},
+};
 
 /// Fields that a write to a path leaves alone whatever the request says of them; nobody owns them by such a write.
 #[derive(Debug, Clone, Default)]
@@ -12,6 +15,34 @@ pub enum Ignored<'a> {
     Fields(FieldSet<'a>),
     /// All but these with all that is below them (the resources of containers for `pods/resize`).
     AllBut(&'a [Pattern]),
+}
+
+impl Ignored<'static> {
+    /// What a write to a resource, or to a sub-resource of it, cannot set: upstream's reset fields, where they are not those
+    /// of most kinds.
+    #[must_use]
+    pub fn at(resource: &ResourceDescriptor, subresource: &str) -> Self {
+        let fields: &[&[&str]] = match (&*resource.group, &*resource.plural, subresource) {
+            ("certificates.k8s.io", "certificatesigningrequests", "") => &[&["spec"], &["status"]],
+            ("certificates.k8s.io", "certificatesigningrequests", "status") => &[&["spec"], &["status", "conditions"]],
+            ("certificates.k8s.io", "certificatesigningrequests", "approval") => {
+                &[&["spec"], &["status", "certificate"]]
+            }
+            ("", "pods", "status") => {
+                &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]
+            }
+            ("apps", "deployments", "status") => &[&["spec"], &["metadata", "labels"]],
+            (
+                "apiextensions.k8s.io" | "apiregistration.k8s.io",
+                "customresourcedefinitions" | "apiservices",
+                "status",
+            ) => &[&["metadata"], &["spec"]],
+            (_, _, "") if resource.has_status() => &[&["status"]],
+            (_, _, "status") => &[&["spec"]],
+            _ => return Self::Nothing,
+        };
+        Self::Fields(FieldSet::of(fields))
+    }
 }
 
 impl Ignored<'_> {

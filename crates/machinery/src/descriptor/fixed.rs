@@ -176,6 +176,7 @@ impl From<FixedResource> for ResourceDescriptor {
             selectable_fields: fixed.selectable_fields.iter().copied().map(FieldReader::from).collect(),
             strategic_patches: true,
             shape: crate::shape::Shape::deduced(),
+            converter: None,
             rules: Arc::new(fixed),
             group,
             version,

@@ -72,6 +72,9 @@ pub struct ResourceDescriptor {
     pub strategic_patches: bool,
     /// How objects merge in a server-side apply and in a strategic merge patch.
     pub shape: Shape,
+    /// The program (`spec.conversion.webhook` of a definition) that is asked to convert between this version and others;
+    /// none where `rules` do it.
+    pub converter: Option<Arc<Value>>,
     /// What is particular to the kind.
     pub rules: Arc<dyn Rules>,
 }
@@ -222,16 +225,6 @@ pub struct FieldReader {
     pub path: Text,
     /// The field's value as text; empty when it is unset.
     pub value: Arc<dyn Fn(&Value) -> String + Send + Sync>,
-}
-
-/// How one list merges in a strategic merge patch
-/// (<https://github.com/kubernetes/community/blob/main/contributors/devel/sig-api-machinery/strategic-merge-patch.md>).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MergeKey {
-    /// Path of the list, names joined by `.`, through lists too: `spec.containers.ports`.
-    pub path: &'static str,
-    /// The key that identifies an element; none for a list of scalars that merges as a set.
-    pub key: Option<&'static str>,
 }
 
 /// Why an object is not of its type.

@@ -1,14 +1,18 @@
-//! A table of merge keys as a shape.
+//! Shapes for tests: tables of merge keys.
 
-use crate::{
-    descriptor::MergeKey,
-    shape::{Atom, AtomId, Field, List, ListKind, Map, Patch, PatchStrategy, Shape, Shapes},
-};
+use crate::shape::{Atom, AtomId, Field, List, ListKind, Map, Patch, PatchStrategy, Shape, Shapes};
 use std::{collections::BTreeMap, sync::Arc};
 
+/// How one list merges.
+pub(super) struct MergeKey {
+    /// Path of the list, names joined by `.`, through lists too: `spec.containers.ports`.
+    pub(super) path: &'static str,
+    /// The key that identifies an element; none for a list of scalars that merges as a set.
+    pub(super) key: Option<&'static str>,
+}
+
 /// The shape that says of lists what `keys` say, and nothing of anything else.
-#[must_use]
-pub fn shape_of(keys: &[MergeKey]) -> Shape {
+pub(super) fn shape_of(keys: &[MergeKey]) -> Shape {
     let mut root = Node::default();
     for key in keys {
         let node = key.path.split('.').fold(&mut root, |node, name| node.below.entry(name).or_default());

@@ -1,7 +1,7 @@
 //! The rules of strategic merge patch, one table row each.
 
 use super::*;
-use crate::{descriptor::MergeKey, patch::shape_of};
+use crate::patch::keys::{MergeKey, shape_of};
 use serde_json::json;
 
 const KEYS: &[MergeKey] = &[

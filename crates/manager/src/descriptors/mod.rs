@@ -4,7 +4,9 @@
 //! names of certificates, nodes and namespaces.
 
 mod fields;
+mod machines;
 mod placement;
+mod pools;
 mod sites;
 mod supervisors;
 mod tasks;
@@ -23,6 +25,10 @@ pub(crate) fn all() -> Vec<ResourceDescriptor> {
         supervisors::supervisor(),
         supervisors::workload_namespace(),
         tasks::task(),
+        pools::resource_pool(),
+        machines::virtual_machine(),
+        machines::datastore(),
+        machines::network(),
         placement::placement_review(),
     ];
     fixed.map(ResourceDescriptor::from).into()

@@ -21,7 +21,7 @@ fn cells(kind: &str, object: &Value, wide: bool) -> Vec<(String, Value)> {
 
 #[test]
 fn each_kind_demands_its_references_and_a_label_for_a_name() {
-    let table: [(&str, &str, Value, &[&str]); 10] = [
+    let table: [(&str, &str, Value, &[&str]); 18] = [
         ("Host", "host-1", json!({"cluster": "cluster-1"}), &[]),
         ("Host", "host.1", json!({"cluster": ""}), &["metadata.name", "spec.cluster"]),
         ("ComputeCluster", "Cluster", json!({}), &["metadata.name"]),
@@ -41,6 +41,26 @@ fn each_kind_demands_its_references_and_a_label_for_a_name() {
         ),
         ("Task", "t", json!({"operation": "EnableSupervisor", "targetKind": "Supervisor"}), &["spec.targetName"]),
         ("PlacementReview", "", json!({"supervisor": "", "pods": []}), &["spec.supervisor"]),
+        ("ResourcePool", "p", json!({"cluster": "c", "cpu": {"reservation": 5, "limit": 5}}), &[]),
+        (
+            "ResourcePool",
+            "p",
+            json!({"cluster": "c", "parent": "p", "cpu": {"reservation": 6, "limit": 5},
+                "memory": {"shares": {"level": "High", "value": 3}}}),
+            &["spec.parent", "spec.cpu.limit", "spec.memory.shares.value"],
+        ),
+        (
+            "ResourcePool",
+            "p",
+            json!({"cluster": "c", "cpu": {"shares": {"level": "Custom"}},
+                "memory": {"shares": {"level": "Custom", "value": 1_000_001}}}),
+            &["spec.cpu.shares.value", "spec.memory.shares.value"],
+        ),
+        ("VirtualMachine", "m", json!({"owner": {"kind": "Pod", "name": "p"}, "vcpus": 1, "memoryBytes": 1}), &[]),
+        ("VirtualMachine", "m", json!({"owner": {"kind": "Pod"}, "vcpus": 0}), &["spec.owner.name", "spec.vcpus"]),
+        ("Datastore", "d", json!({"path": "data"}), &["spec.path"]),
+        ("Network", "n", json!({"segment": "pods", "subnet": "10.244.0.0/24"}), &[]),
+        ("Network", "n", json!({"subnet": "10.244.0.1/24"}), &["spec.segment", "spec.subnet"]),
     ];
     for (kind, name, spec, expected) in table {
         assert_eq!(fields(kind, &object(kind, name, &spec), None), expected, "{kind} {name} {spec}");
@@ -53,6 +73,20 @@ fn what_an_object_belongs_to_never_changes() {
         ("Host", json!({"cluster": "a"}), json!({"cluster": "b"}), "spec.cluster"),
         ("Supervisor", json!({"cluster": "a"}), json!({"cluster": "b"}), "spec.cluster"),
         ("WorkloadNamespace", json!({"supervisor": "a"}), json!({"supervisor": "b"}), "spec.supervisor"),
+        ("ResourcePool", json!({"cluster": "a"}), json!({"cluster": "b"}), "spec.cluster"),
+        ("Datastore", json!({"path": "/a"}), json!({"path": "/b"}), "spec.path"),
+        (
+            "Network",
+            json!({"segment": "a", "subnet": "10.0.0.0/8"}),
+            json!({"segment": "b", "subnet": "10.0.0.0/8"}),
+            "spec.segment",
+        ),
+        (
+            "VirtualMachine",
+            json!({"owner": {"kind": "Pod", "name": "p"}, "vcpus": 1}),
+            json!({"owner": {"kind": "Pod", "name": "p"}, "vcpus": 2}),
+            "spec.vcpus",
+        ),
     ];
     for (kind, before, after, field) in table {
         let (old, new) = (object(kind, "x", &before), object(kind, "x", &after));
@@ -99,6 +133,29 @@ fn the_columns_of_a_host_tell_where_it_is_and_how_it_does() {
     ];
     assert_eq!(cells("Host", &host, false), narrow.map(|(name, value)| (name.to_owned(), value)));
     assert!(cells("Host", &host, true).contains(&("QEMU".into(), json!("7.2.22"))));
+}
+
+#[test]
+fn the_columns_of_a_pool_and_a_machine_tell_what_they_take() {
+    let spec = json!({"cluster": "c", "cpu": {"reservation": 1500, "expandableReservation": true, "limit": 4000},
+        "memory": {"shares": {"level": "Low"}}});
+    let shown = cells("ResourcePool", &object("ResourcePool", "p", &spec), true);
+    for (column, value) in [
+        ("Parent", json!("<none>")),
+        ("CPU", json!("1500m+/4")),
+        ("Memory", json!("0/unlimited")),
+        ("CPU shares", json!(4000)),
+        ("Memory shares", json!(81_920)),
+        ("Admitted", json!("Unknown")),
+    ] {
+        assert!(shown.contains(&(column.to_owned(), value)), "{column}: {shown:?}");
+    }
+    let spec = json!({"owner": {"kind": "Pod", "namespace": "demo", "name": "web"}, "host": "host-1", "vcpus": 2,
+        "memoryBytes": 536_870_912u64, "powerState": "PoweredOn"});
+    let shown = cells("VirtualMachine", &object("VirtualMachine", "m", &spec), false);
+    for (column, value) in [("Owner", json!("Pod demo/web")), ("Host", json!("host-1")), ("Memory", json!("512Mi"))] {
+        assert!(shown.contains(&(column.to_owned(), value)), "{column}: {shown:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Signs of life.
 
 use super::{Gate, refusal::Refusal};
-use crate::{fleet::Usage, inventory::InventoryError};
+use crate::{
+    fleet::Usage,
+    inventory::{InventoryError, chain},
+};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::api::{ListParams, Patch, PatchParams};
 use orrery_api::{
@@ -44,6 +47,10 @@ impl Gate {
             let patch = Patch::Merge(json!({"status": status}));
             let patched = hosts.patch_status(host.as_str(), &PatchParams::default(), &patch).await;
             patched.map_err(InventoryError::doing("write a host's status"))?;
+        }
+        // It is no reason to refuse a sign of life; the next one tries again.
+        if let Err(error) = self.recorded.record(&self.inventory, host, &beat).await {
+            tracing::warn!(%host, error = chain(&error), "what the host reports could not be written down");
         }
         let supervisors = self.inventory.supervisors()?.list(&ListParams::default()).await;
         let supervisors = supervisors.map_err(InventoryError::doing("list Supervisors"))?.items;

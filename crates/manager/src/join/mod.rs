@@ -21,6 +21,7 @@ use crate::{
     authorities::{Authorities, host_of},
     fleet::Fleet,
     inventory::Inventory,
+    recorded::Recorded,
 };
 use http::Method;
 use orrery_api::names::HostName;
@@ -40,6 +41,7 @@ pub(crate) struct Gate {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) inventory: Arc<Inventory>,
     pub(crate) fleet: Arc<Fleet>,
+    pub(crate) recorded: Arc<Recorded>,
     pub(crate) enroller: Arc<dyn NodeEnroller>,
 }
 

@@ -152,7 +152,15 @@ pub(crate) fn facts(host: &str) -> Facts {
 }
 
 pub(crate) fn beat(host: &str, machines: u32, used_cpu_milli: u64) -> Heartbeat {
-    Heartbeat { facts: facts(host), machines, used_cpu_milli, used_memory_bytes: 0, agent_version: "0.1.0".into() }
+    Heartbeat {
+        facts: facts(host),
+        machines,
+        used_cpu_milli,
+        used_memory_bytes: 0,
+        agent_version: "0.1.0".into(),
+        held: None,
+        datastore: None,
+    }
 }
 
 pub(crate) fn refusal<T: std::fmt::Debug>(result: Result<T, RequestError>) -> (u16, String) {

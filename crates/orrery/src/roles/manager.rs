@@ -113,7 +113,11 @@ pub(crate) async fn manager(instance: &Instance) -> RoleResult {
     })
     .await?;
     let client = manager.client();
-    let embedded = EmbeddedControlPlane { supervisors: supervisors.clone(), listen: instance.api_address() };
+    let embedded = EmbeddedControlPlane {
+        supervisors: supervisors.clone(),
+        listen: instance.api_address(),
+        advertise: instance.pod_api_address(),
+    };
     let enablement = Enablement::new(EnablementConfig {
         inventory: client.clone(),
         supervisors: supervisors.clone(),

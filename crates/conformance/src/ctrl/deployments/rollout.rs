@@ -162,8 +162,9 @@ async fn proportional(context: &Context) -> Outcome {
     // Ten and three more at most, two fewer available at least: eight old ones, five new ones that are not ready.
     until(PATIENCE, || async { Ok((shares(&sets, &made).await? == [8, 5]).then_some(())) }).await?;
     counted(&pods, "app=proportional", 13).await?;
-    let status = deployments.get("proportional").await?["status"].clone();
-    same!(status["availableReplicas"], 8, "how many are available in the middle");
+    // The status follows the pods. It has to have come this far before the scaling, which goes by what is there.
+    let settled = |object: &Value| object["status"]["availableReplicas"] == 8 && object["status"]["replicas"] == 13;
+    deployments.wait("proportional", "eight of thirteen are available in the middle", PATIENCE, settled).await?;
     deployments.merge("proportional", &json!({ "spec": { "replicas": 30 } })).await?;
     // Twenty more, and the surge of three: 33 in the proportion of 8 to 5.
     until(PATIENCE, || async { Ok((shares(&sets, &made).await? == [20, 13]).then_some(())) }).await?;

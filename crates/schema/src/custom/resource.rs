@@ -1,6 +1,12 @@
 //! The resources that a definition defines: a descriptor for each served version.
 
-use crate::object;
+use crate::{
+    columns::{self, Cell},
+    jsonpath::SimplePath,
+    publish::{self, Names},
+    resource::Schema,
+    structural::Structural,
+};
 use orrery_machinery::{
     descriptor::{
         DecodeError, Does, FieldReader, ResourceDescriptor, Rules, ScalePaths, Storage, StoredAs, Subresource,
@@ -11,32 +17,23 @@ use orrery_machinery::{
     status::{ApiError, FieldError},
     table,
 };
-use orrery_schema::{
-    columns::{self, Cell},
-    jsonpath::SimplePath,
-    publish::{self, Names},
-    resource::Schema,
-    structural::Structural,
-};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// The descriptors of a definition's served versions. A version whose schema cannot be read, which validation does not
-/// let in, is left out and told.
-pub(super) fn descriptors(definition: &Value) -> Vec<ResourceDescriptor> {
-    let versions = object::list(definition, "/spec/versions");
+/// The descriptors of a definition's served versions, or why one cannot be served: its schema cannot be read, which
+/// validation does not let in.
+#[must_use]
+pub fn descriptors(definition: &Value) -> Vec<Result<ResourceDescriptor, String>> {
+    let versions = super::list(definition, "/spec/versions");
     let Some(storage) = versions.iter().find(|version| version["storage"] == true) else { return Vec::new() };
     let served = versions.iter().filter(|version| version["served"] == true);
     served
-        .filter_map(|version| match descriptor(definition, version, storage) {
-            Ok(descriptor) => Some(descriptor),
-            Err(errors) => {
+        .map(|version| {
+            descriptor(definition, version, storage).map_err(|errors| {
                 let errors: Vec<String> =
                     errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
-                let name = meta::name(definition);
-                tracing::error!(definition = name, ?errors, "a version of a custom resource is not served");
-                None
-            }
+                format!("version {}: {}", version["name"], errors.join(", "))
+            })
         })
         .collect()
 }
@@ -86,6 +83,8 @@ fn descriptor(definition: &Value, version: &Value, storage: &Value) -> Result<Re
         create_on_update: false,
         strategic_patches: false,
         shape: shape(version),
+        converter: (spec["conversion"]["strategy"] == "Webhook")
+            .then(|| Arc::new(spec["conversion"]["webhook"].clone())),
         rules: Arc::new(rules),
     })
 }
@@ -119,15 +118,15 @@ fn subresources(version: &Value, (group, name, kind): (&Text, &Text, &Text)) -> 
 /// Only the status is changed through `status`; the metadata of a custom resource is not.
 fn replace_status(old: &Value, mut sent: Value) -> Value {
     let mut kept = old.clone();
-    object::set_field(&mut kept, "status", sent.get_mut("status").map(Value::take));
+    super::set_field(&mut kept, "status", sent.get_mut("status").map(Value::take));
     for field in ["resourceVersion", "managedFields", "uid"] {
-        object::set_meta(&mut kept, field, sent["metadata"].get(field).cloned());
+        super::set_meta(&mut kept, field, sent["metadata"].get(field).cloned());
     }
     kept
 }
 
 fn table_columns(version: &Value) -> Vec<TableColumn> {
-    let asked = object::list(version, "/additionalPrinterColumns");
+    let asked = super::list(version, "/additionalPrinterColumns");
     let mut all = vec![TableColumn::from(table::NAME)];
     if asked.is_empty() {
         all.push(TableColumn::from(table::AGE));
@@ -150,7 +149,7 @@ fn table_columns(version: &Value) -> Vec<TableColumn> {
 }
 
 fn selectable_fields(version: &Value) -> Vec<FieldReader> {
-    let fields = object::list(version, "/selectableFields").iter();
+    let fields = super::list(version, "/selectableFields").iter();
     fields
         .filter_map(|field| {
             let path = SimplePath::parse(field["jsonPath"].as_str()?).ok()?;

@@ -1,11 +1,13 @@
-//! HTTPS to webhooks. Connections are kept and used again.
+//! HTTPS with connections that are kept and used again.
 
 use super::target::Address;
-use crate::cache::Cache;
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::rt::{Read, ReadBufCursor, Write};
+use http::{Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
+use hyper::{
+    body::Incoming,
+    rt::{Read, ReadBufCursor, Write},
+};
 use hyper_util::{
     client::legacy::{
         Client,
@@ -13,53 +15,131 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use orrery_identity::tls;
+use orrery_identity::{Credentials, tls};
 use rustls::{ClientConfig, pki_types::ServerName};
 use std::{
+    collections::HashMap,
     error::Error,
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// How long an answer may be.
+/// How long an answer may be that is read whole.
 const ANSWER_BYTES: usize = 3 * 1024 * 1024;
 /// How long an idle connection is kept.
 const KEPT: Duration = Duration::from_secs(30);
 /// How many idle connections to one address are kept.
 const IDLE_CONNECTIONS: usize = 16;
+/// How many clients are kept. When there are more, one of them goes, whichever: it is made anew when it is needed.
+const MOST: usize = 512;
+
+/// The body of a request.
+pub type Body = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
+
+/// Whom to take for the program that is dialed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Trust {
+    /// Whoever has a certificate of this authority (PEM) for the name.
+    Authority(String),
+    /// Anybody: what is sent may be read and answered by whoever is in between.
+    Anybody,
+}
+
+/// What a client is for: what it dials, whom it trusts, whether connections are to be upgraded.
+type Key = (Address, Trust, bool);
 
 /// Clients by what they dial and whom they trust.
 #[derive(Default)]
-pub(super) struct Clients(Cache<(Address, String), Client<Connector, Full<Bytes>>>);
+pub struct Clients {
+    /// What is shown to whoever is dialed.
+    credentials: Option<Credentials>,
+    known: Mutex<HashMap<Key, Client<Connector, Body>>>,
+}
 
 impl Clients {
-    /// Posts a JSON document, and gives the answer's. The error is as upstream's client words it, from the cause on.
-    pub(super) async fn post(&self, address: &Address, ca_pem: &str, url: &str, body: Bytes) -> Result<Bytes, String> {
-        let key = (address.clone(), ca_pem.to_owned());
-        let client = self.0.get(&key, "", || client(address, ca_pem))?;
+    /// Clients that show these credentials.
+    #[must_use]
+    pub fn with_credentials(credentials: Credentials) -> Self {
+        Self { credentials: Some(credentials), known: Mutex::default() }
+    }
+
+    /// Posts a JSON document, and gives the answer's. `agent` is who asks.
+    ///
+    /// # Errors
+    /// As upstream's client words it, from the cause on.
+    pub async fn post(
+        &self,
+        (address, trust): (&Address, &Trust),
+        agent: &str,
+        url: &str,
+        body: Bytes,
+    ) -> Result<Bytes, String> {
         let request = Request::builder()
             .method(Method::POST)
             .uri(url)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json")
-            .header(header::USER_AGENT, concat!("orrery-admission/", env!("CARGO_PKG_VERSION")))
-            .body(Full::new(body))
+            .header(header::USER_AGENT, agent)
+            .body(Full::new(body).map_err(|never| match never {}).boxed_unsync())
             .map_err(|error| error.to_string())?;
-        let answer = client.request(request).await.map_err(|error| innermost(&error))?;
+        let answer = self.send((address, trust), request, false).await?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
         let body = body.map_err(|error| format!("reading the answer: {}", innermost(&*error)))?.to_bytes();
         if status.is_success() { Ok(body) } else { Err(unexpected(status, &body)) }
     }
+
+    /// Sends any request, and gives the answer as soon as it begins. With `upgrades`, the connection is one that can be
+    /// upgraded (`hyper::upgrade::on` the answer).
+    ///
+    /// # Errors
+    /// When there is no connection, or it ends before an answer.
+    pub async fn send(
+        &self,
+        (address, trust): (&Address, &Trust),
+        request: Request<Body>,
+        upgrades: bool,
+    ) -> Result<Response<Incoming>, String> {
+        let client = self.client((address, trust), upgrades)?;
+        client.request(request).await.map_err(|error| innermost(&error))
+    }
+
+    fn client(&self, (address, trust): (&Address, &Trust), upgrades: bool) -> Result<Client<Connector, Body>, String> {
+        let key = (address.clone(), trust.clone(), upgrades);
+        // Nothing panics while it is held.
+        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(&key) {
+            return Ok(known.clone());
+        }
+        let made = client(address, trust, self.credentials.as_ref(), upgrades)?;
+        let mut known = lock();
+        if known.len() >= MOST
+            && let Some(gone) = known.keys().next().cloned()
+        {
+            known.remove(&gone);
+        }
+        known.insert(key, made.clone());
+        Ok(made)
+    }
 }
 
-fn client(address: &Address, ca_pem: &str) -> Result<Client<Connector, Full<Bytes>>, String> {
-    let tls = tls::client(ca_pem, None, &["h2", "http/1.1"]).map_err(|error| format!("the CA bundle: {error}"))?;
+fn client(
+    address: &Address,
+    trust: &Trust,
+    credentials: Option<&Credentials>,
+    upgrades: bool,
+) -> Result<Client<Connector, Body>, String> {
+    let protocols: &[&str] = if upgrades { &["http/1.1"] } else { &["h2", "http/1.1"] };
+    let tls = match trust {
+        Trust::Authority(pem) => tls::client(pem, credentials, protocols),
+        Trust::Anybody => tls::client_of_anybody(credentials, protocols),
+    };
+    let tls = tls.map_err(|error| format!("the CA bundle: {error}"))?;
     let server_name = ServerName::try_from(address.server_name.clone())
         .map_err(|_| format!("{:?} is no name of a server", address.server_name))?;
     let connector = Connector { address: address.clone(), server_name, tls };

@@ -1,20 +1,20 @@
 //! Names of custom resources: in a group, a name belongs to the definition that had it first. Pure.
 
-use crate::object;
 use orrery_machinery::meta;
 use serde_json::{Value, json};
 
 /// What becomes of a definition's names.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Verdict {
+pub struct Verdict {
     /// The names under which it is served.
-    pub(super) accepted: Value,
+    pub accepted: Value,
     /// Why not all that it asks for are accepted.
-    pub(super) conflict: Option<(&'static str, String)>,
+    pub conflict: Option<(&'static str, String)>,
 }
 
 /// Judges the names that `definition` asks for, beside all other definitions.
-pub(super) fn judge<'a>(definition: &Value, others: impl Iterator<Item = &'a Value> + Clone) -> Verdict {
+#[must_use]
+pub fn judge<'a>(definition: &Value, others: impl Iterator<Item = &'a Value> + Clone) -> Verdict {
     let asked = with_defaults(&definition["spec"]["names"]);
     let mut accepted = definition["status"]["acceptedNames"].clone();
     if !accepted.is_object() {
@@ -35,22 +35,22 @@ pub(super) fn judge<'a>(definition: &Value, others: impl Iterator<Item = &'a Val
         let taken = texts(&asked[field]).find(|name| rivals.clone().any(|rival| has(rival, field, name)));
         match taken {
             Some(name) => conflict = conflict.or(Some((reason, format!("{name:?} is already in use")))),
-            None if asked[field].is_null() => object::set_field(&mut accepted, field, None),
+            None if asked[field].is_null() => super::set_field(&mut accepted, field, None),
             None => accepted[field] = asked[field].clone(),
         }
     }
     // Categories are shared.
-    object::set_field(&mut accepted, "categories", asked.get("categories").cloned());
+    super::set_field(&mut accepted, "categories", asked.get("categories").cloned());
     Verdict { accepted, conflict }
 }
 
 fn with_defaults(names: &Value) -> Value {
     let mut names = names.clone();
-    let kind = object::text(&names, "/kind").to_owned();
-    if object::text(&names, "/singular").is_empty() {
+    let kind = super::text(&names, "/kind").to_owned();
+    if super::text(&names, "/singular").is_empty() {
         names["singular"] = kind.to_lowercase().into();
     }
-    if object::text(&names, "/listKind").is_empty() {
+    if super::text(&names, "/listKind").is_empty() {
         names["listKind"] = format!("{kind}List").into();
     }
     names

@@ -1,18 +1,18 @@
 //! The rules of definitions: those of the built-in kind, and those that need schemas to be understood.
 
 use super::{CLEANUP, GROUP, PLURAL};
-use crate::object;
+use crate::{columns, structural::Structural};
 use orrery_machinery::{
     descriptor::{DecodeError, ResourceDescriptor, Rules},
     meta,
     status::{ApiError, FieldError},
 };
-use orrery_schema::{columns, structural::Structural};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The descriptor, with the rules of schemas added when it is that of definitions.
-pub(crate) fn with_schema_rules(mut resource: ResourceDescriptor) -> ResourceDescriptor {
+#[must_use]
+pub fn with_schema_rules(mut resource: ResourceDescriptor) -> ResourceDescriptor {
     if resource.is(GROUP, PLURAL) {
         resource.rules = Arc::new(DefinitionRules { kind: Arc::clone(&resource.rules) });
     }
@@ -37,7 +37,7 @@ impl Rules for DefinitionRules {
         let mut errors = self.kind.validate(object, old);
         // What is unchanged was fine when it came in; rules that came later don't hold up other changes.
         if old.is_none_or(|old| old["spec"] != object["spec"]) {
-            for (index, version) in object::list(object, "/spec/versions").iter().enumerate() {
+            for (index, version) in super::list(object, "/spec/versions").iter().enumerate() {
                 check_version(version, &format!("spec.versions[{index}]"), &mut errors);
             }
         }
@@ -55,7 +55,7 @@ impl Rules for DefinitionRules {
     fn prepare_create(&self, object: &mut Value) {
         self.kind.prepare_create(object);
         let status = json!({"conditions": [], "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": []});
-        object::set_field(object, "status", Some(status));
+        super::set_field(object, "status", Some(status));
         note_stored_version(object);
     }
 
@@ -68,7 +68,7 @@ impl Rules for DefinitionRules {
         let mut finalizers: Vec<Value> = meta::finalizers(object).into_iter().map(Value::from).collect();
         if !finalizers.iter().any(|finalizer| finalizer == CLEANUP) {
             finalizers.push(CLEANUP.into());
-            object::set_meta(object, "finalizers", Some(finalizers.into()));
+            super::set_meta(object, "finalizers", Some(finalizers.into()));
         }
     }
 
@@ -83,7 +83,7 @@ impl Rules for DefinitionRules {
 
 /// Objects of the storage version may lie in the store from now on.
 fn note_stored_version(object: &mut Value) {
-    let storage = object::list(object, "/spec/versions").iter().find(|version| version["storage"] == true);
+    let storage = super::list(object, "/spec/versions").iter().find(|version| version["storage"] == true);
     let Some(name) = storage.map(|version| version["name"].clone()) else { return };
     if let Some(stored) = object.pointer_mut("/status/storedVersions").and_then(Value::as_array_mut)
         && !stored.contains(&name)
@@ -106,7 +106,7 @@ fn check_version(version: &Value, path: &str, errors: &mut Vec<FieldError>) {
             return;
         }
     };
-    for (index, column) in object::list(version, "/additionalPrinterColumns").iter().enumerate() {
+    for (index, column) in super::list(version, "/additionalPrinterColumns").iter().enumerate() {
         errors.extend(columns::check_column(column, &format!("{path}.additionalPrinterColumns[{index}]")));
     }
     if version["selectableFields"].is_array() {

@@ -1,31 +1,67 @@
-//! Where a webhook is: at a URL, or behind a Service.
+//! Where a program is: at a URL, or behind a Service.
 
-use crate::matching::text;
-use orrery_apiserver::Reader;
 use orrery_machinery::meta;
 use serde_json::Value;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Where a webhook is.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Target {
-    Url { url: String, host: String, port: u16 },
-    Service { name: String, namespace: String, port: u16, path: String },
+/// Tells which Services there are.
+#[async_trait::async_trait]
+pub trait Services: Send + Sync {
+    /// A Service; none when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn service(&self, namespace: &str, name: &str) -> Result<Option<Value>, String>;
+
+    /// All slices of endpoints of a namespace.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    async fn endpoint_slices(&self, namespace: &str) -> Result<Vec<Value>, String>;
+}
+
+/// Where a program is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// At a URL.
+    Url {
+        /// The whole URL.
+        url: String,
+        /// Its host, a name or an address.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// Behind a Service.
+    Service {
+        /// The Service's name.
+        name: String,
+        /// The Service's namespace.
+        namespace: String,
+        /// The Service's port.
+        port: u16,
+        /// The path there; may be empty.
+        path: String,
+    },
 }
 
 /// What is dialed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Address {
+pub struct Address {
     /// A name or an address.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub host: String,
+    /// The port there.
+    pub port: u16,
     /// Whose certificate it has to show.
-    pub(super) server_name: String,
+    pub server_name: String,
 }
 
 impl Target {
     /// Reads a `clientConfig`.
-    pub(super) fn read(client: &Value) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// When it names neither a Service nor a URL that begins with `https://`.
+    pub fn read(client: &Value) -> Result<Self, String> {
         let service = &client["service"];
         if service.is_object() {
             let port = service["port"].as_u64().unwrap_or(443);
@@ -46,7 +82,8 @@ impl Target {
     }
 
     /// The URL that is asked, and that errors name.
-    pub(super) fn url(&self) -> String {
+    #[must_use]
+    pub fn url(&self) -> String {
         match self {
             Self::Url { url, .. } => url.clone(),
             Self::Service { name, namespace, port, path } => format!("https://{name}.{namespace}.svc:{port}{path}"),
@@ -54,23 +91,34 @@ impl Target {
     }
 
     /// What to dial at this moment.
-    pub(super) async fn resolve(&self, reader: &Reader) -> Result<Address, String> {
+    ///
+    /// # Errors
+    /// When there is no such Service, or nothing behind it.
+    pub async fn resolve(&self, services: &dyn Services) -> Result<Address, String> {
         match self {
             Self::Url { host, port, .. } => Ok(Address { host: host.clone(), port: *port, server_name: host.clone() }),
             Self::Service { name, namespace, port, .. } => {
-                let failed = |error: orrery_machinery::status::ApiError| error.message;
-                let service = reader.get("", "services", namespace, name).await.map_err(failed)?;
+                let service = services.service(namespace, name).await?;
                 let service = service.ok_or_else(|| format!("service {name:?} not found"))?;
-                let slices = reader.list("discovery.k8s.io", "endpointslices", namespace).await.map_err(failed)?;
+                let server_name = format!("{name}.{namespace}.svc");
+                if service["spec"]["type"] == "ExternalName" {
+                    let host = text(&service["spec"], "externalName").to_owned();
+                    return Ok(Address { host, port: *port, server_name });
+                }
+                let slices = services.endpoint_slices(namespace).await?;
                 let found = endpoints(&service, &slices, *port)?;
                 // Each in turn.
                 static TURN: AtomicUsize = AtomicUsize::new(0);
                 let turn = TURN.fetch_add(1, Ordering::Relaxed) % found.len();
                 let (host, port) = found[turn].clone();
-                Ok(Address { host, port, server_name: format!("{name}.{namespace}.svc") })
+                Ok(Address { host, port, server_name })
             }
         }
     }
+}
+
+fn text<'v>(value: &'v Value, part: &str) -> &'v str {
+    value[part].as_str().unwrap_or_default()
 }
 
 /// Addresses and ports of all endpoints that are ready behind the `port` of a Service; at least one.
@@ -108,6 +156,29 @@ mod tests {
         assert_eq!(read("https://[::1]:8443"), url("https://[::1]:8443", "::1", 8443));
         assert!(read("http://a.example").is_err());
         assert!(read("").is_err());
+    }
+
+    struct Alias;
+
+    #[async_trait::async_trait]
+    impl Services for Alias {
+        async fn service(&self, _: &str, name: &str) -> Result<Option<Value>, String> {
+            let alias = json!({"spec": {"type": "ExternalName", "externalName": "api.example"}});
+            Ok((name == "api").then_some(alias))
+        }
+
+        async fn endpoint_slices(&self, _: &str) -> Result<Vec<Value>, String> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_alias_is_the_name_that_it_stands_for_and_shows_the_certificate_of_the_service() {
+        let target = |name: &str| Target::read(&json!({"service": {"namespace": "n", "name": name, "port": 8443}}));
+        let found = target("api").unwrap().resolve(&Alias).await;
+        let (host, server_name) = ("api.example".to_owned(), "api.n.svc".to_owned());
+        assert_eq!(found, Ok(Address { host, port: 8443, server_name }));
+        assert_eq!(target("x").unwrap().resolve(&Alias).await.unwrap_err(), "service \"x\" not found");
     }
 
     #[test]

@@ -7,7 +7,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use std::{cell::RefCell, collections::HashSet, fmt};
 
 /// The first key that stands twice, in Kubernetes' words: `line 10: key "foo" already set in map`. None when there is none.
-pub(crate) fn first_in_yaml(text: &[u8]) -> Option<String> {
+#[must_use]
+pub fn first_in_yaml(text: &[u8]) -> Option<String> {
     let key = RefCell::default();
     let refused = Node(&key).deserialize(serde_yaml_ng::Deserializer::from_slice(text)).err()?;
     let line = refused.location()?.line();
