@@ -284,6 +284,7 @@ fn task(own: &Path) -> Result<Runner, StartError> {
         manager_kubeconfig: own.join("manager.kubeconfig"),
         tokens: TokenOptions::default(),
         audit: AuditOptions { log: own.join("audit.log"), policy: None, wait: false, rotation: Rotation::default() },
+        grace: Duration::ZERO,
     };
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(control_plane::run(config, shutdown.clone()));

@@ -41,6 +41,8 @@ pub(crate) fn error(error: &ApiError) -> Response<ResponseBody> {
 
 /// Warnings of one answer may have so many bytes together; clients refuse headers that are too long.
 const WARNINGS_BYTES: usize = 4096;
+/// More headers of a kind than this are more than many clients take.
+const WARNINGS: usize = 50;
 /// To so many bytes each is cut when together they are too long.
 const WARNING_BYTES: usize = 256;
 
@@ -49,8 +51,10 @@ const WARNING_BYTES: usize = 256;
 pub(crate) fn warn(response: &mut Response<ResponseBody>, warnings: &[String]) {
     let total: usize = warnings.iter().map(String::len).sum();
     let mut left = WARNINGS_BYTES;
-    for warning in warnings {
-        let cut = if total > WARNINGS_BYTES { warning.floor_char_boundary(WARNING_BYTES) } else { warning.len() };
+    for warning in warnings.iter().take(WARNINGS) {
+        let whole = |at: &usize| warning.is_char_boundary(*at);
+        let most = if total > WARNINGS_BYTES { WARNING_BYTES.min(warning.len()) } else { warning.len() };
+        let cut = (0..=most).rev().find(whole).unwrap_or(0);
         let Some(after) = left.checked_sub(cut) else { return };
         left = after;
         let quoted = warning[..cut].replace('\\', "\\\\").replace('"', "\\\"");
@@ -81,5 +85,6 @@ mod tests {
         assert_eq!(told.len(), WARNINGS_BYTES / WARNING_BYTES);
         assert!(told.iter().all(|warning| warning.len() <= WARNING_BYTES + 8));
         assert_eq!(warned(&vec![String::new(); 3]).len(), 3);
+        assert_eq!(warned(&vec!["x".to_owned(); 40_000]).len(), WARNINGS);
     }
 }

@@ -1,6 +1,6 @@
 //! The manager's process, and the control plane's.
 
-use super::{RoleResult, shutdown_on_signal};
+use super::{RoleResult, raise_file_limit, shutdown_on_signal};
 use crate::{args::SupervisorArgs, instance::Instance};
 use orrery_api::names::HostName;
 use orrery_client::{Access, kubeconfig};
@@ -104,6 +104,7 @@ async fn renew_access(instance: Instance, shutdown: CancellationToken) {
 
 pub(crate) async fn manager(instance: &Instance) -> RoleResult {
     let shutdown = shutdown_on_signal()?;
+    raise_file_limit();
     let supervisors = instance.supervisors();
     let manager = Manager::start(orrery_manager::Config {
         state: instance.manager_directory(),
@@ -139,6 +140,7 @@ pub(crate) async fn supervisor(instance: &Instance, args: SupervisorArgs) -> Rol
         return Ok(orrery_supervisor::rotate_token_key(&directory)?);
     }
     let shutdown = shutdown_on_signal()?;
+    raise_file_limit();
     let config = RunConfig {
         manager_kubeconfig: directory.join(ACCESS_FILE),
         directory,
@@ -153,6 +155,7 @@ pub(crate) async fn supervisor(instance: &Instance, args: SupervisorArgs) -> Rol
             wait: args.audit_blocking,
             rotation: Rotation { max_bytes: args.audit_max_mib << 20, keep: args.audit_keep },
         },
+        grace: Duration::from_secs(args.shutdown_delay),
         supervisor: args.name,
     };
     Ok(orrery_supervisor::control_plane::run(config, shutdown).await?)
