@@ -136,7 +136,8 @@ fn targets(root: &Path) -> Result<Vec<String>, FuzzError> {
 fn build(root: &Path) -> Result<PathBuf, FuzzError> {
     let directory = root.join("target/fuzz");
     let mut command = Command::new("cargo");
-    command.current_dir(root.join("fuzz")).args(["build", "--release", "--locked", "--target", TRIPLE]);
+    // Its lock file follows when a crate of the workspace gets a dependency.
+    command.current_dir(root.join("fuzz")).args(["build", "--release", "--target", TRIPLE]);
     command.env("CARGO_TARGET_DIR", &directory).env("RUSTFLAGS", FLAGS);
     let status = command.status().map_err(|error| FuzzError::Run("cargo".to_owned(), error))?;
     if !status.success() {
