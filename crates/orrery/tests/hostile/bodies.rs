@@ -216,19 +216,19 @@ async fn try_all(server: &Server) {
 async fn whatever_a_body_is_the_server_answers_and_keeps_nothing_of_it() {
     let server = Server::start().await;
     server.define_odds().await;
-    // What is made once, such as tables and pools, is made in the first pass.
-    try_all(&server).await;
-    let first = server.resident_bytes();
-    for _ in 0..3 {
+    let before = server.resident_bytes();
+    for _ in 0..2 {
         try_all(&server).await;
     }
-    let grown = server.resident_bytes().saturating_sub(first);
-    assert!(
-        grown < 96 * MIB,
-        "{} MiB stay after the same again three times; {} MiB at first",
-        grown / MIB,
-        first / MIB
-    );
+    // Tables and pools that were first needed stay.
+    let given_back = async {
+        while server.resident_bytes() > before + 96 * MIB {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    let given_back = tokio::time::timeout(LONG, given_back).await;
+    let (now, before) = (server.resident_bytes() / MIB, before / MIB);
+    assert!(given_back.is_ok(), "{now} MiB are held, and were {before} MiB");
     server.control_plane.stop().await.unwrap();
 }
 

@@ -50,7 +50,7 @@ async fn webhook(does: Does, directory: &std::path::Path) -> (String, String) {
                     std::future::pending::<()>().await;
                 }
                 let mut stream = acceptor.accept(stream).await?;
-                stream.read(&mut vec![0; 65536]).await?;
+                let _asked = stream.read(&mut vec![0; 65536]).await?;
                 answer(does, &mut stream).await
             });
         }
