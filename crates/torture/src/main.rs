@@ -3,6 +3,9 @@
 //! It is the library for people: it says what the clients saw after each round. `cargo xtask torture api` builds the program
 //! that is killed and runs this.
 //!
+//! Each round is one line: how many writes were acknowledged so far, how many connections broke, how often clients were told
+//! to come later. The last line says what held, or what did not, with the seed.
+//!
 //! What it is not: a test. The tests of the program `orrery` call the library for a few rounds.
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
 //! Bodies: too long, too deep, endless, malformed, or short and meant to become large.
 
-use crate::server::{LONG, MAPS, ODDS, Server, nested};
+use crate::server::{LONG, MAPPED, MAPS, ODDS, Server, nested};
 use http::Method;
 use orrery_harness::Form;
 use serde_json::{Value, json};
@@ -48,6 +48,10 @@ fn bodies() -> Vec<Case> {
     let apply = format!("{MAPS}/x?fieldManager=m&dryRun=All");
     let apply = || (Method::PATCH, apply.as_str());
     let odds = format!("{ODDS}?dryRun=All");
+    let mapped = format!("{MAPPED}?dryRun=All");
+    let map_of = |entries: &str| {
+        format!(r#"{{"apiVersion":"example.com/v1","kind":"Mapped","metadata":{{"name":"a"}},"spec":{{{entries}}}}}"#)
+    };
     let odd = |spec: &str| {
         format!(r#"{{"apiVersion":"example.com/v1","kind":"Odd","metadata":{{"name":"a"}},"spec":{spec}}}"#)
     };
@@ -103,6 +107,27 @@ fn bodies() -> Vec<Case> {
             Form::Json,
             odd(&format!(r#"{{"{long}":{{{twice}"a":1}}}}"#)),
             &[201, 400, 413, 422],
+        ),
+        case(
+            "a long key in a map of lists",
+            (Method::POST, &mapped),
+            Form::Json,
+            map_of(&format!(r#""{long}":[{zeros}0]"#)),
+            &[201],
+        ),
+        case(
+            "unknown fields under a long key",
+            (Method::POST, &mapped),
+            Form::Json,
+            map_of(&format!(r#""{long}":[{{{unknown}"a":1}}]"#)),
+            &[422, 400],
+        ),
+        case(
+            "hundreds of thousands of mistakes",
+            (Method::POST, &mapped),
+            Form::Json,
+            map_of(&format!(r#""a":[{}0]"#, r#""x","#.repeat(400_000))),
+            &[422],
         ),
         case("unknown fields", dry(), Form::Json, map_with(&format!(r#"{unknown}"data":{{}}"#)), &[201]),
         case(
@@ -216,6 +241,7 @@ async fn try_all(server: &Server) {
 async fn whatever_a_body_is_the_server_answers_and_keeps_nothing_of_it() {
     let server = Server::start().await;
     server.define_odds().await;
+    server.define_mapped().await;
     let before = server.resident_bytes();
     for _ in 0..2 {
         try_all(&server).await;

@@ -79,14 +79,26 @@ impl Server {
     /// Serves custom resources `odds.example.com` that keep whatever they are given.
     pub(crate) async fn define_odds(&self) {
         let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        self.define("odds", "Odd", &schema, ODDS).await;
+    }
+
+    /// Serves custom resources `mappeds.example.com`: maps of lists of numbers.
+    pub(crate) async fn define_mapped(&self) {
+        let list = json!({"type": "array", "items": {"type": "integer"}});
+        let schema =
+            json!({"type": "object", "properties": {"spec": {"type": "object", "additionalProperties": list}}});
+        self.define("mappeds", "Mapped", &schema, MAPPED).await;
+    }
+
+    async fn define(&self, plural: &str, kind: &str, schema: &Value, served_at: &str) {
         let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": "odds.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
-                "names": {"plural": "odds", "singular": "odd", "kind": "Odd", "listKind": "OddList"},
+            "metadata": {"name": format!("{plural}.example.com")}, "spec": {"group": "example.com", "scope": "Namespaced",
+                "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind, "listKind": format!("{kind}List")},
                 "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}});
         let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
         self.api.post(path, &definition).await.unwrap().expect(201).unwrap();
         let served = async {
-            while self.api.get(ODDS).await.is_ok_and(|answer| answer.status != 200) {
+            while self.api.get(served_at).await.is_ok_and(|answer| answer.status != 200) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -95,6 +107,7 @@ impl Server {
 }
 
 pub(crate) const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub(crate) const MAPPED: &str = "/apis/example.com/v1/namespaces/default/mappeds";
 pub(crate) const ODDS: &str = "/apis/example.com/v1/namespaces/default/odds";
 
 /// A JSON value, `depth` objects deep.
