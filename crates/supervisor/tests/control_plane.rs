@@ -33,7 +33,7 @@ fn config(supervisors: &Path) -> RunConfig {
             wait: false,
             rotation: Rotation::default(),
         },
-        grace: std::time::Duration::ZERO,
+        grace: Duration::ZERO,
         directory,
     }
 }
