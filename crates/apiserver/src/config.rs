@@ -91,9 +91,13 @@ pub struct Limits {
     pub body_bytes: usize,
     /// How long a client may take to send a body.
     pub receive_timeout: Duration,
-    /// How long an HTTP/1.1 client may take to send headers, counted from the answer before: longer than clients keep idle
-    /// connections (90 s is common), so that none is closed under a request.
+    /// How long a connection may be without a request: longer than clients keep idle connections (90 s is common), so that
+    /// none is closed under a request.
     pub idle_timeout: Duration,
+    /// The same while there are as many connections as there may be.
+    pub crowded_idle_timeout: Duration,
+    /// How long a client may leave what it is sent unread.
+    pub unread_timeout: Duration,
     /// How long a request may take, watches and streams aside.
     pub request_timeout: Duration,
     /// Most reading requests at once, watches and streams aside.
@@ -102,7 +106,9 @@ pub struct Limits {
     pub writes_in_flight: usize,
     /// Most connections at once.
     pub connections: usize,
-    /// How long requests under way may go on after shutdown was asked for.
+    /// How long everything is served on after shutdown was asked for, while `/readyz` tells load balancers to go elsewhere.
+    pub grace: Duration,
+    /// How long requests under way may go on after that.
     pub drain: Duration,
     /// How often an idle watch that allows bookmarks gets one.
     pub bookmark_interval: Duration,
@@ -114,10 +120,13 @@ impl Default for Limits {
             body_bytes: 3 * 1024 * 1024,
             receive_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(120),
+            crowded_idle_timeout: Duration::from_secs(5),
+            unread_timeout: Duration::from_secs(60),
             request_timeout: Duration::from_secs(60),
             reads_in_flight: 400,
             writes_in_flight: 200,
             connections: 4096,
+            grace: Duration::ZERO,
             drain: Duration::from_secs(10),
             bookmark_interval: Duration::from_secs(30),
         }

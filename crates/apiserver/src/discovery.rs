@@ -142,7 +142,7 @@ pub(crate) async fn health(server: &ApiServer, path: &str, query: &Query) -> Res
         checks.push(("store", store));
     }
     if name == "readyz" {
-        let stopping = server.stopping.is_cancelled();
+        let stopping = server.draining.is_cancelled();
         checks.push(("shutdown", if stopping { Err("the server is shutting down") } else { Ok(()) }));
     }
     let healthy = checks.iter().all(|(_, result)| result.is_ok());

@@ -33,8 +33,12 @@ const FIXED: usize = 13;
 /// The bytes to store for an object that is as it is served.
 ///
 /// # Errors
-/// When the object cannot be converted to the stored version.
+/// When the object cannot be converted to the stored version, or is nested so deep that readers would refuse it.
 pub(crate) fn encode(resource: &ResourceDescriptor, object: &Value) -> Result<Bytes, ApiError> {
+    if meta::is_deeper(object, meta::DEPTH_LIMIT) {
+        let message = format!("the object is nested deeper than {} levels", meta::DEPTH_LIMIT);
+        return Err(ApiError::bad_request(message));
+    }
     let mut object = object.clone();
     object::set_meta(&mut object, "resourceVersion", None);
     let as_served = resource.is_stored_as_served();

@@ -7,7 +7,7 @@
 //!
 //! What happens to a request:
 //!
-//! 1. `http::connection` accepts it over TLS; `http::dispatch` limits, logs and counts it.
+//! 1. The crate `serving` accepts it over TLS (`http::connection`); `http::dispatch` limits, logs and counts it.
 //! 2. The crate `auth` says who calls (client certificate, bearer token, or the typed user of [`InProcess`]), whom they act
 //!    as, and whether they may; what is done is written down (`http::audit`).
 //! 3. `registry` carries out the verb: decode, default, admit, validate, then one transaction of the store.

@@ -63,7 +63,9 @@ pub struct ApiServer {
     pub(crate) writes: Semaphore,
     /// Keeps custom resources served; set once the server is made.
     custom: OnceLock<Follower>,
-    /// Cancelled when serving ends: watches and streams end then.
+    /// Cancelled when shutdown was asked for: the server is not ready any more.
+    pub(crate) draining: CancellationToken,
+    /// Cancelled when the grace time after that is over: watches and streams end then.
     pub(crate) stopping: CancellationToken,
 }
 
@@ -129,6 +131,7 @@ impl ApiServer {
             reads: Semaphore::new(config.limits.reads_in_flight),
             writes: Semaphore::new(config.limits.writes_in_flight),
             limits: config.limits,
+            draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
         });
         let follower = Follower::start(&server).await.map_err(ConfigError::Custom)?;
@@ -139,8 +142,13 @@ impl ApiServer {
         Ok(server)
     }
 
-    /// Serves HTTPS on `listener` until `shutdown`; then watches end, and other requests under way may finish within the
-    /// drain time. A server may be served at several addresses, all until the same `shutdown`.
+    /// Serves HTTPS on `listener` until `shutdown`:
+    ///
+    /// ```text
+    /// shutdown ──► /readyz fails, everything is served on ──grace──► no new connections; watches end, requests finish ──drain──► end
+    /// ```
+    ///
+    /// A server may be served at several addresses, all until the same `shutdown`.
     ///
     /// # Errors
     /// When the listener is of no use.
@@ -150,16 +158,18 @@ impl ApiServer {
         tls: Arc<rustls::ServerConfig>,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
-        let stopping = self.stopping.clone();
-        let end = shutdown.clone();
+        let (draining, stopping, grace) = (self.draining.clone(), self.stopping.clone(), self.limits.grace);
+        let end = stopping.clone();
         // Ends with `shutdown`, or with this future when it is dropped.
         let link = async move {
-            end.cancelled().await;
+            shutdown.cancelled().await;
+            draining.cancel();
+            tokio::time::sleep(grace).await;
             stopping.cancel();
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            result = http::serve(self, listener, tls, shutdown) => result,
+            result = http::serve(self, listener, tls, end) => result,
             () = link => unreachable!("the link never ends"),
         }
     }

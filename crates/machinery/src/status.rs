@@ -159,6 +159,9 @@ impl Target<'_> {
 }
 
 impl ApiError {
+    /// So many mistakes of one object are told: an object of 3 MiB may have a million.
+    pub const ERRORS_SHOWN: usize = 500;
+
     fn plain(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
         Self { code, reason, message: message.into(), details: None }
     }
@@ -193,12 +196,16 @@ impl ApiError {
     /// 422: the object breaks rules of its kind.
     #[must_use]
     pub fn invalid(kind: &str, target: Target<'_>, errors: &[FieldError]) -> Self {
-        let texts: Vec<String> = errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
+        let shown = &errors[..errors.len().min(Self::ERRORS_SHOWN)];
+        let mut texts: Vec<String> = shown.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
+        if errors.len() > shown.len() {
+            texts.push(format!("and {} more", errors.len() - shown.len()));
+        }
         let list = if texts.len() == 1 { texts[0].clone() } else { format!("[{}]", texts.join(", ")) };
         let qualified = if target.group.is_empty() { kind.to_owned() } else { format!("{kind}.{}", target.group) };
         let mut details = target.details();
         details["kind"] = kind.into();
-        details["causes"] = errors
+        details["causes"] = shown
             .iter()
             .map(|e| json!({"reason": e.reason.as_str(), "message": e.message, "field": e.field}))
             .collect();

@@ -161,6 +161,9 @@ pub(crate) struct SupervisorArgs {
     /// Longest lifetime of service accounts' tokens, in seconds.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(3600..))]
     pub(crate) service_account_max_token_expiration: Option<i64>,
+    /// Seconds for which everything is served on after SIGTERM, while `/readyz` tells load balancers to go elsewhere.
+    #[arg(long, env = "ORRERY_SHUTDOWN_DELAY", default_value_t = 0, value_name = "SECONDS")]
+    pub(crate) shutdown_delay: u64,
     /// Make a new key for service accounts' tokens and end; the present one still verifies. Takes effect at the next start.
     #[arg(long)]
     pub(crate) rotate_token_key: bool,

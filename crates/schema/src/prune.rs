@@ -31,7 +31,7 @@ fn node(value: &mut Value, schema: Option<&Structural>, path: &str, whole: bool,
                 }
                 (None, false) if keeps => {}
                 (None, false) => {
-                    dropped.push(field);
+                    note(dropped, field);
                     return false;
                 }
             }
@@ -42,25 +42,30 @@ fn node(value: &mut Value, schema: Option<&Structural>, path: &str, whole: bool,
             if keeps && items.is_none() {
                 return;
             }
+            // What is kept in a list is kept in its items, unless their schema says more.
+            let kept = items.filter(|_| keeps).map(keeping);
             for (i, item) in list.iter_mut().enumerate() {
-                // What is kept in a list is kept in its items, unless their schema says more.
-                if keeps {
-                    kept_item(item, items, &index(path, i), dropped);
-                } else {
-                    node(item, items, &index(path, i), false, dropped);
-                }
+                node(item, kept.as_ref().or(items), &index(path, i), false, dropped);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
-/// An item of a list that preserves unknown fields: its own unknown fields stay.
-fn kept_item(item: &mut Value, schema: Option<&Structural>, path: &str, dropped: &mut Vec<String>) {
-    let Some(schema) = schema else { return };
-    let mut schema = schema.clone();
-    schema.extensions.preserve_unknown_fields = true;
-    node(item, Some(&schema), path, false, dropped);
+/// So many dropped fields are told; more tell nobody more.
+const TOLD: usize = 2000;
+
+pub(crate) fn note(dropped: &mut Vec<String>, field: String) {
+    if dropped.len() < TOLD {
+        dropped.push(field);
+    }
+}
+
+/// The schema of the items of a list that preserves unknown fields: their own stay.
+fn keeping(items: &Structural) -> Structural {
+    let mut items = items.clone();
+    items.extensions.preserve_unknown_fields = true;
+    items
 }
 
 #[cfg(test)]

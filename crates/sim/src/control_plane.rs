@@ -103,6 +103,7 @@ pub struct ControlPlane {
     authorities: Arc<Authorities>,
     admin: Access,
     runner: Option<Runner>,
+    program: Option<PathBuf>,
     directory: TempDir,
 }
 
@@ -139,7 +140,7 @@ impl ControlPlane {
         let wait = wait_until_ready(&mut runner, &own, &authorities);
         let endpoint = tokio::time::timeout(START_DEADLINE, wait).await.map_err(|_| StartError::Timeout)??;
         let admin = authorities.access(&endpoint, "kubernetes-admin", "system:masters", LIFETIME)?;
-        Ok(Self { endpoint, authorities, admin, runner: Some(runner), directory })
+        Ok(Self { endpoint, authorities, admin, runner: Some(runner), program: options.program, directory })
     }
 
     /// Where its API is, such as `https://127.0.0.1:40123`.
@@ -180,6 +181,39 @@ impl ControlPlane {
         match &self.runner {
             Some(Runner::Process(child)) => child.id(),
             Some(Runner::Task { .. }) | None => None,
+        }
+    }
+
+    /// Kills the process that it is at once, as `kill -9` does, and starts another on the same state and address. Waits until
+    /// that one is ready.
+    ///
+    /// # Errors
+    /// When it is no process of its own, or does not start again.
+    pub async fn kill_and_restart(&mut self) -> Result<(), StartError> {
+        let Some(Runner::Process(mut child)) = self.runner.take() else {
+            return Err(StartError::Ended("it is no process of its own, or was stopped".to_owned()));
+        };
+        let program = self.program.clone().unwrap_or_default();
+        // An error means that it has ended; it is waited for in either case.
+        drop(child.start_kill());
+        drop(child.wait().await);
+        let own = self.directory.path().join("supervisors").join(NAME);
+        if let Some(mut config) = ControlPlaneConfig::load(&own)? {
+            // Clients go on with the address that they know.
+            config.listen = self.endpoint.trim_start_matches("https://").parse().unwrap_or(config.listen);
+            config.store(&own)?;
+        }
+        let mut runner = Runner::Process(Box::new(spawn(&program, self.directory.path())?));
+        let ready = tokio::time::timeout(START_DEADLINE, wait_until_ready(&mut runner, &own, &self.authorities)).await;
+        self.runner = Some(runner);
+        ready.map_err(|_| StartError::Timeout)??;
+        Ok(())
+    }
+
+    /// Tells the process that it is to end (SIGTERM), and does not wait.
+    pub fn terminate(&self) {
+        if let Some(Runner::Process(child)) = &self.runner {
+            terminate(child);
         }
     }
 
@@ -256,6 +290,7 @@ fn task(own: &Path) -> Result<Runner, StartError> {
         manager_kubeconfig: own.join("manager.kubeconfig"),
         tokens: TokenOptions::default(),
         audit: AuditOptions { log: own.join("audit.log"), policy: None, wait: false, rotation: Rotation::default() },
+        grace: Duration::ZERO,
     };
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(control_plane::run(config, shutdown.clone()));

@@ -190,6 +190,8 @@ pub struct RunConfig {
     pub tokens: TokenOptions,
     /// What is written down about requests.
     pub audit: AuditOptions,
+    /// How long everything is served on after shutdown was asked for, while `/readyz` fails.
+    pub grace: Duration,
 }
 
 /// Why the control plane ended.
@@ -260,6 +262,7 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
     });
     api.tokens = Some(security::tokens(&config.directory.join("pki"), &endpoint, &config.tokens)?);
     api.audit = Some(security::audit(&config.directory, &config.audit)?);
+    api.limits.grace = config.grace;
     let metrics = orrery_workloads::Metrics::default();
     let told = metrics.clone();
     api.metrics.push(Box::new(move |registry| told.register(registry)));

@@ -34,6 +34,7 @@ fn config(supervisors: &Path) -> RunConfig {
             wait: false,
             rotation: Rotation::default(),
         },
+        grace: Duration::ZERO,
         directory,
     }
 }

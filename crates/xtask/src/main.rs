@@ -18,7 +18,8 @@
 //! `cargo xtask shapes` makes a table of facts out of an OpenAPI document.
 //!
 //! `cargo xtask bench` measures the product beside a peer in the same run; no number fails it. `cargo xtask torture` ends
-//! processes violently and looks whether anything is lost.
+//! processes violently and looks whether anything is lost. `cargo xtask fuzz` looks for inputs for which something does not
+//! hold.
 //!
 //! `cargo xtask conformance` is `conformance`, a program of its own, so that nothing of its dependencies is built for a
 //! check.
@@ -29,6 +30,7 @@
 
 mod bench;
 mod docs;
+mod fuzz;
 mod layers;
 mod lint;
 mod ratchet;
@@ -70,6 +72,8 @@ enum Task {
     Shapes(shapes::Options),
     /// Measure the product beside a peer in the same run; alone, list the benchmarks.
     Bench(bench::Bench),
+    /// Look for inputs for which something does not hold, with libFuzzer, for a bounded time.
+    Fuzz(fuzz::Fuzz),
     /// End the product's processes violently, again and again, and check that nothing acknowledged is lost.
     Torture(torture::Torture),
     /// Measure an API server with our tests of the published conformance list; see `cargo xtask conformance --help`.
@@ -86,6 +90,7 @@ fn main() -> ExitCode {
         Task::Check { no_lint, update_ratchet } => (no_lint, update_ratchet),
         Task::Shapes(options) => return shapes::run(&root(), &options),
         Task::Bench(options) => return bench::run(&root(), options),
+        Task::Fuzz(options) => return fuzz::run(&root(), &options),
         Task::Torture(options) => return torture::run(&root(), &options),
         Task::Conformance { arguments } => return conformance(&arguments),
     };

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use std::{
     io,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, ExitStatus},
 };
 
 /// What `cargo xtask torture` is told.
@@ -23,6 +23,22 @@ enum What {
     ///
     /// On a failure the store's directory is kept and named, with the seed that repeats the run.
     Store(Store),
+    /// Kill a control plane with hollow nodes under load, start it again, and check that everything acknowledged is there and
+    /// that controllers converge.
+    Api(Api),
+}
+
+#[derive(Args)]
+struct Api {
+    /// How often.
+    #[arg(long, default_value_t = 50)]
+    rounds: u32,
+    /// Decides when it is killed and what clients do [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Longest time between two kills, in milliseconds.
+    #[arg(long, default_value_t = 3000)]
+    longest_ms: u64,
 }
 
 #[derive(Args)]
@@ -48,7 +64,21 @@ struct NoCargo(#[source] io::Error);
 
 /// Runs it.
 pub(crate) fn run(root: &Path, torture: &Torture) -> ExitCode {
-    let What::Store(options) = &torture.what;
+    let outcome = match &torture.what {
+        What::Store(options) => of_store(root, options),
+        What::Api(options) => of_api(root, options),
+    };
+    match outcome {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            tell(&report::chain(&NoCargo(error)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn of_store(root: &Path, options: &Store) -> io::Result<ExitStatus> {
     let mut command = Command::new("cargo");
     command.current_dir(root).args(["run", "--quiet", "--release", "-p", "orrery-store", "--example", "torture", "--"]);
     command.args(["--rounds", &options.rounds.to_string()]);
@@ -61,14 +91,26 @@ pub(crate) fn run(root: &Path, torture: &Torture) -> ExitCode {
     if let Some(directory) = &options.directory {
         command.arg("--directory").arg(directory);
     }
-    match command.status().map_err(NoCargo) {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            tell(&report::chain(&error));
-            ExitCode::FAILURE
-        }
+    command.status()
+}
+
+fn of_api(root: &Path, options: &Api) -> io::Result<ExitStatus> {
+    let mut build = Command::new("cargo");
+    let built = build.current_dir(root).args(["build", "--quiet", "-p", "orrery", "--bin", "orrery"]).status()?;
+    if !built.success() {
+        return Ok(built);
     }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let mut command = Command::new("cargo");
+    command.current_dir(root).args(["run", "--quiet", "-p", "orrery-torture", "--"]);
+    command.arg("--orrery").arg(target.join("debug/orrery"));
+    command.args(["--rounds", &options.rounds.to_string(), "--longest-ms", &options.longest_ms.to_string()]);
+    if let Some(seed) = options.seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    // Clients that lose their connections say so, again and again; here that is what is wanted.
+    command.env("ORRERY_LOG", std::env::var_os("ORRERY_LOG").unwrap_or_else(|| "off".into()));
+    command.status()
 }
 
 #[allow(clippy::print_stderr, reason = "a command-line program")]

@@ -44,9 +44,23 @@ async fn collect(mut body: RequestBody, limit_bytes: usize) -> Result<Bytes, Api
             frame.map_err(|error| ApiError::bad_request(format!("the request's body could not be read: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if whole.len() + data.len() > limit_bytes {
+            drop(whole);
+            discard(body, limit_bytes).await;
             return Err(ApiError::too_large(limit_bytes));
         }
         whole.extend_from_slice(&data);
     }
     Ok(whole.freeze())
+}
+
+/// Reads on for as much as a body may have. A client that is not read from while it sends does not see the answer.
+async fn discard(mut body: RequestBody, limit_bytes: usize) {
+    let mut left = limit_bytes;
+    while let Some(Ok(frame)) = body.frame().await {
+        let read = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(read) {
+            Some(less) => left = less,
+            None => return,
+        }
+    }
 }

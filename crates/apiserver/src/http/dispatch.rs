@@ -15,7 +15,7 @@ use crate::{
     metrics::{Counted, RequestLabels},
     server::ApiServer,
 };
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request::Parts};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header, request::Parts};
 use futures::FutureExt;
 use orrery_machinery::{descriptor::Text, status::ApiError};
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
@@ -65,6 +65,7 @@ pub(crate) async fn handle(
     let (mut parts, body) = request.into_parts();
     let audit = audit_id(&parts.headers);
     let method = parts.method.clone();
+    let version = parts.version;
     let uri_path = parts.uri.path().to_owned();
     let query = Query::parse(parts.uri.query());
     let parsed = path::parse(&uri_path);
@@ -101,8 +102,12 @@ pub(crate) async fn handle(
         Err(ApiError::internal("the server failed badly on this request (a panic); its log says where"))
     });
     let error = result.as_ref().err().cloned();
-    let response = written(result, &audit, &uri_path);
+    let mut response = written(result, &audit, &uri_path);
     let code = response.status().as_u16();
+    if code == 413 && version < Version::HTTP_2 {
+        // The rest of the body is not read: the client must not use the connection again.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let took = started.elapsed();
     let labels = labels(&server, verb, &method, &parsed, code);
     server.metrics.answered(&labels, (!long).then_some(took));

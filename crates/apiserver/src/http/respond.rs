@@ -39,12 +39,52 @@ pub(crate) fn error(error: &ApiError) -> Response<ResponseBody> {
     response
 }
 
-/// Adds `Warning: 299` headers, which kubectl shows.
+/// Warnings of one answer may have so many bytes together; clients refuse headers that are too long.
+const WARNINGS_BYTES: usize = 4096;
+/// More headers of a kind than this are more than many clients take.
+const WARNINGS: usize = 50;
+/// To so many bytes each is cut when together they are too long.
+const WARNING_BYTES: usize = 256;
+
+/// Adds `Warning: 299` headers, which kubectl shows. When they are too long together they are cut, and the last are left out,
+/// as upstream does (`k8s.io/apiserver/pkg/endpoints/filters/warning.go`).
 pub(crate) fn warn(response: &mut Response<ResponseBody>, warnings: &[String]) {
-    for warning in warnings {
-        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+    let total: usize = warnings.iter().map(String::len).sum();
+    let mut left = WARNINGS_BYTES;
+    for warning in warnings.iter().take(WARNINGS) {
+        let whole = |at: &usize| warning.is_char_boundary(*at);
+        let most = if total > WARNINGS_BYTES { WARNING_BYTES.min(warning.len()) } else { warning.len() };
+        let cut = (0..=most).rev().find(whole).unwrap_or(0);
+        let Some(after) = left.checked_sub(cut) else { return };
+        left = after;
+        let quoted = warning[..cut].replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
             response.headers_mut().append(header::WARNING, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warned(warnings: &[String]) -> Vec<String> {
+        let mut response = text(200, "");
+        warn(&mut response, warnings);
+        let values = response.headers().get_all(header::WARNING).iter();
+        values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+    }
+
+    #[test]
+    fn warnings_are_quoted_and_bounded() {
+        assert_eq!(warned(&["a \"b\"".to_owned()]), ["299 - \"a \\\"b\\\"\""]);
+        assert_eq!(warned(&["x".repeat(4000)])[0].len(), 4000 + 8);
+        // More headers than a response may have at all.
+        let many = vec!["ü".repeat(1000); 40_000];
+        let told = warned(&many);
+        assert_eq!(told.len(), WARNINGS_BYTES / WARNING_BYTES);
+        assert!(told.iter().all(|warning| warning.len() <= WARNING_BYTES + 8));
+        assert_eq!(warned(&vec![String::new(); 3]).len(), 3);
+        assert_eq!(warned(&vec!["x".to_owned(); 40_000]).len(), WARNINGS);
     }
 }

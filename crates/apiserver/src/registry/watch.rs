@@ -58,6 +58,10 @@ struct Running {
     complete: Revision,
     /// What the last bookmark said.
     marked: Revision,
+    /// Objects that there were at the beginning and that have not been given yet: shared with the store, not copied.
+    initial: std::vec::IntoIter<Arc<Entry>>,
+    /// Tells that all of them were given.
+    initial_end: Option<Revision>,
     ready: VecDeque<Bytes>,
     ended: bool,
     _counted: Counted,
@@ -76,15 +80,14 @@ impl Registry {
         presenter: Presenter,
         settings: WatchSettings,
     ) -> Result<ResponseBody, ApiError> {
-        let mut presenter = presenter;
         let life = self.table().life(&resource);
         let prefix = context.prefix();
-        let mut ready = VecDeque::new();
+        let mut initial = Vec::new();
         let asked = options.version.filter(|version| version.0 > 0);
         let started = match (asked, options.initial_events) {
             (Some(from), None | Some(false)) => Ok(from),
             (_, Some(false)) => self.store.current_revision().await,
-            (_, None | Some(true)) => self.initial(context, asked, &options, &mut presenter, &mut ready).await?,
+            (_, None | Some(true)) => self.initial(context, asked, &mut initial).await?,
         };
         let started = match started {
             Ok(from) => self.store.watch(&prefix, from).await.map(|watch| (watch, from)),
@@ -97,9 +100,7 @@ impl Registry {
             }
             Err(error) => return Err(store_error(error)),
         };
-        if options.initial_events == Some(true) && options.bookmarks {
-            ready.push_back(presenter.event_of("BOOKMARK", &bookmark(&resource, from, true)));
-        }
+        let initial_end = (options.initial_events == Some(true) && options.bookmarks).then_some(from);
         let seconds = options
             .timeout_seconds
             .filter(|seconds| *seconds > 0)
@@ -121,7 +122,9 @@ impl Registry {
             conversions: self.conversions.clone(),
             complete: from,
             marked: from,
-            ready,
+            initial: initial.into_iter(),
+            initial_end,
+            ready: VecDeque::new(),
             ended: false,
             _counted: settings.counted,
         };
@@ -130,25 +133,19 @@ impl Registry {
         })))
     }
 
-    /// Gives the present objects as if they had just been added, and their revision.
+    /// Finds the present objects and their revision.
     async fn initial(
         &self,
         context: &Context<'_>,
         at_least: Option<Revision>,
-        options: &ListOptions,
-        presenter: &mut Presenter,
-        ready: &mut VecDeque<Bytes>,
+        found: &mut Vec<Arc<Entry>>,
     ) -> Result<Result<Revision, StoreError>, ApiError> {
         let request = RangeRequest { prefix: context.prefix(), ..RangeRequest::default() };
         let page = self.store.range(request).await.map_err(store_error)?;
         if let Some(asked) = at_least.filter(|asked| *asked > page.revision) {
             return Ok(Err(StoreError::Future { asked, current: page.revision }));
         }
-        for entry in &self.conversions.readable(context.resource, page.entries).await? {
-            if options.selection.picks(context.resource, entry)? {
-                ready.push_back(presenter.event("ADDED", entry, entry.mod_revision)?);
-            }
-        }
+        *found = self.conversions.readable(context.resource, page.entries).await?;
         Ok(Ok(page.revision))
     }
 }
@@ -162,6 +159,9 @@ impl Running {
             }
             if self.ended {
                 return None;
+            }
+            if self.begin() {
+                continue;
             }
             let event = tokio::select! {
                 // Cancel-safe: an event that is not taken stays in the store's channel.
@@ -190,6 +190,26 @@ impl Running {
             };
             self.take(event).await;
         }
+    }
+
+    /// Gives the next of the objects that there were at the beginning, as if it had just been added; false when all are given.
+    fn begin(&mut self) -> bool {
+        if let Some(entry) = self.initial.next() {
+            let event = self.selected(Some(&entry)).map(|picked| picked.is_some()).and_then(|picked| {
+                picked.then(|| self.presenter.event("ADDED", &entry, entry.mod_revision)).transpose()
+            });
+            match event {
+                Ok(event) => self.ready.extend(event),
+                Err(error) => self.fail(&error),
+            }
+            return true;
+        }
+        if let Some(revision) = self.initial_end.take() {
+            let object = bookmark(&self.resource, revision, true);
+            self.ready.push_back(self.presenter.event_of("BOOKMARK", &object));
+            return true;
+        }
+        false
     }
 
     async fn take(&mut self, event: Option<WatchEvent>) {

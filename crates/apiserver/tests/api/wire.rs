@@ -1,6 +1,9 @@
 //! Over HTTPS: who is who, health, discovery, and the end of serving. And `kube-rs` within the process.
 
-use crate::support::{Listening, Server, admin, config_map};
+use crate::{
+    remote::Remote,
+    support::{Listening, Server, admin, config_map},
+};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -138,6 +141,32 @@ async fn serving_ends_on_demand_and_ends_watches() {
     listening.task.await.unwrap().unwrap();
     drop(sender);
     connection.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn in_the_grace_time_everybody_is_served_but_told_to_go_elsewhere() {
+    let options = orrery_store::EmbeddedOptions::default();
+    let server = Server::with(options, |config| config.limits.grace = std::time::Duration::from_secs(2)).await;
+    let listening = server.listen().await;
+    let root = listening.authorities.client("root", Some("system:masters"));
+    let watch = server.open(&admin(), "GET", "/api/v1/pods?watch=1", &[], Vec::new()).await;
+    assert_eq!(get(&listening, None, "/readyz").await.0, 200);
+    listening.shutdown.cancel();
+    // On new connections, all the while.
+    while get(&listening, None, "/readyz").await.0 == 200 {}
+    assert_eq!(get(&listening, Some(&root), "/api/v1/namespaces").await.0, 200);
+    assert_eq!(get(&listening, None, "/livez").await.0, 200);
+    assert!(!listening.task.is_finished());
+    assert!(watch.into_body().collect().await.unwrap().to_bytes().is_empty(), "watches end in order after it");
+    listening.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_whose_body_was_too_long_is_not_used_again() {
+    let server = Server::with(orrery_store::EmbeddedOptions::default(), |config| config.limits.body_bytes = 10).await;
+    let listening = server.listen().await;
+    let answer = Remote::admin(&listening).post("/api/v1/namespaces", &json!({"long": "0123456789"})).await;
+    assert_eq!((answer.status, answer.headers["connection"].to_str().unwrap()), (413, "close"));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::{
     DecodeError, FieldReader, ResourceDescriptor, Rules, Storage, StoredAs, Subresource, TableColumn, Text,
-    replace_status, unknown,
+    UnknownField, replace_status, unknown,
 };
 use crate::status::{ApiError, FieldError};
 use serde::{Serialize, de::DeserializeOwned};
@@ -38,8 +38,8 @@ pub struct FixedResource {
     pub has_status: bool,
     /// Sub-resources beyond that.
     pub subresources: &'static [Subresource],
-    /// Checks the object against its type: the unknown fields' paths, or why it is malformed.
-    pub decode: fn(&Value) -> Result<Vec<String>, DecodeError>,
+    /// Checks the object against its type: the unknown fields, or why it is malformed.
+    pub decode: fn(&Value) -> Result<Vec<UnknownField>, DecodeError>,
     /// Fills in defaults.
     pub default: fn(&mut Value),
     /// Checks a new object, or a change when the old one is given.
@@ -208,10 +208,8 @@ impl From<SelectableField> for FieldReader {
 impl Rules for FixedResource {
     fn decode(&self, object: &mut Value) -> Result<Vec<String>, DecodeError> {
         let unknown = (self.decode)(object)?;
-        for path in &unknown {
-            unknown::remove(object, path);
-        }
-        Ok(unknown.iter().map(|path| format!("unknown field {:?}", unknown::display(path))).collect())
+        unknown.iter().for_each(|field| field.remove_from(object));
+        Ok(unknown.iter().map(|field| format!("unknown field {:?}", field.to_string())).collect())
     }
 
     fn default(&self, object: &mut Value) {
@@ -271,31 +269,23 @@ impl Rules for FixedResource {
 /// [`FixedResource::decode`] for a Rust type: unknown fields are those that the type ignores.
 ///
 /// # Errors
-/// When the object is not of type `T`.
-pub fn decode_as<T: DeserializeOwned>(object: &Value) -> Result<Vec<String>, DecodeError> {
+/// When the object is not of type `T`, or has so many unknown fields that it can't be meant as one.
+pub fn decode_as<T: DeserializeOwned>(object: &Value) -> Result<Vec<UnknownField>, DecodeError> {
     let mut unknown = Vec::new();
-    let result: Result<T, serde_json::Error> =
-        serde_ignored::deserialize(object, |path| unknown.push(field_path(&path)));
+    let mut left = Some(unknown::LIMIT_BYTES);
+    let result: Result<T, serde_json::Error> = serde_ignored::deserialize(object, |path| {
+        let Some(limit) = left else { return };
+        let field = UnknownField::new(&path, limit);
+        left = field.as_ref().and_then(|field| limit.checked_sub(field.length()));
+        unknown.extend(field);
+    });
     match result {
+        Ok(_) if left.is_none() => Err(DecodeError { path: String::new(), message: "too many unknown fields".into() }),
         Ok(_) => Ok(unknown),
         Err(_) => match serde_path_to_error::deserialize::<_, T>(object) {
             Ok(_) => Ok(unknown),
             Err(error) => Err(DecodeError { path: error.path().to_string(), message: error.inner().to_string() }),
         },
-    }
-}
-
-/// A path as Kubernetes writes it: `spec.containers[0].ports`.
-fn field_path(path: &serde_ignored::Path<'_>) -> String {
-    use serde_ignored::Path;
-    match path {
-        Path::Root => String::new(),
-        Path::Seq { parent, index } => format!("{}[{index}]", field_path(parent)),
-        Path::Map { parent, key } => match field_path(parent) {
-            parent if parent.is_empty() => key.clone(),
-            parent => format!("{parent}.{key}"),
-        },
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => field_path(parent),
     }
 }
 
@@ -366,10 +356,9 @@ mod tests {
     #[test]
     fn unknown_and_malformed_fields_are_named_by_their_path() {
         let pod = |container: Value| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": {"containers": [container]}, "extra": 1});
-        assert_eq!(
-            decode_as::<Pod>(&pod(json!({"name": "a", "prots": []}))).unwrap(),
-            ["extra", "spec.containers[0].prots"]
-        );
+        let unknown = decode_as::<Pod>(&pod(json!({"name": "a", "prots": []}))).unwrap();
+        let shown: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["extra", "spec.containers[0].prots"]);
         let error = decode_as::<Pod>(&pod(json!({"name": 5}))).unwrap_err();
         assert_eq!(error.path, "spec.containers[0].name");
     }

@@ -12,6 +12,7 @@ pub use fixed::{
     Column, FixedResource, OtherForm, PartRules, SelectableField, decode_as, read_as, schema_of, to_value,
 };
 pub use subresource::{Does, PartOf, ScalePaths, Subresource, replace_status};
+pub use unknown::UnknownField;
 
 #[cfg(test)]
 pub(crate) use fixed::test_descriptor;

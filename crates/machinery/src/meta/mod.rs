@@ -4,9 +4,12 @@
 //! * [`format`]: the rules that a text follows (DNS names, label keys and values), with upstream's words.
 //! * [`validate`]: the rules of a whole `metadata`.
 
+mod depth;
 mod format;
 mod validate;
 
+pub(crate) use depth::depth;
+pub use depth::{DEPTH_LIMIT, is_deeper};
 pub use format::{
     dns_1035_label_problems, dns_label_problems, dns_subdomain_problems, label_value_problems, path_segment_problems,
     qualified_name_problems,

@@ -1,6 +1,7 @@
 //! JSON Patch (RFC 6902).
 
 use super::unprocessable;
+use crate::meta::{DEPTH_LIMIT, depth};
 use crate::status::ApiError;
 use json_patch::{Patch, PatchOperation};
 use serde::Deserialize;
@@ -23,30 +24,60 @@ pub(super) fn apply(object: &Value, patch: &Value) -> Result<Value, ApiError> {
         return Err(ApiError { code: 413, reason: "RequestEntityTooLarge", message, details: None });
     }
     let mut patched = object.clone();
-    if operations.iter().any(|operation| matches!(operation, PatchOperation::Copy(_))) {
-        one_by_one(&mut patched, &operations)?;
-    } else {
-        json_patch::patch_unsafe(&mut patched, &operations).map_err(|error| unprocessable(&error.to_string()))?;
+    let mut growth = Growth { copied_bytes: 0, depth: depth(object) };
+    for (number, operation) in operations.iter().enumerate() {
+        growth.before(operation, &patched)?;
+        let done = json_patch::patch_unsafe(&mut patched, std::slice::from_ref(operation));
+        done.map_err(|mut error| {
+            error.operation = number;
+            unprocessable(&error.to_string())
+        })?;
+        growth.after(&patched)?;
     }
     Ok(patched)
 }
 
-fn one_by_one(patched: &mut Value, operations: &[PatchOperation]) -> Result<(), ApiError> {
-    let mut copied_bytes = 0;
-    for operation in operations {
-        if let PatchOperation::Copy(copy) = operation {
-            copied_bytes += patched.pointer(copy.from.as_str()).map_or(0, |value| value.to_string().len());
-            if copied_bytes > COPIES_LIMIT_BYTES {
-                return Err(unprocessable(&format!(
-                    "unable to complete the copy, the accumulated size increase of copy is {copied_bytes}, \
-                     exceeding the limit {COPIES_LIMIT_BYTES}"
-                )));
+/// How large a patch makes an object.
+struct Growth {
+    copied_bytes: usize,
+    /// The object is not nested deeper than this.
+    depth: usize,
+}
+
+impl Growth {
+    fn before(&mut self, operation: &PatchOperation, patched: &Value) -> Result<(), ApiError> {
+        let levels = |pointer: &str| pointer.bytes().filter(|byte| *byte == b'/').count();
+        let moved = |from: &str, to: &str| levels(to) + self.depth.saturating_sub(levels(from));
+        self.depth = self.depth.max(match operation {
+            PatchOperation::Add(add) => levels(add.path.as_str()) + depth(&add.value),
+            PatchOperation::Replace(replace) => levels(replace.path.as_str()) + depth(&replace.value),
+            PatchOperation::Move(from) => moved(from.from.as_str(), from.path.as_str()),
+            PatchOperation::Copy(copy) => {
+                self.copied_bytes += patched.pointer(copy.from.as_str()).map_or(0, |value| value.to_string().len());
+                moved(copy.from.as_str(), copy.path.as_str())
             }
+            PatchOperation::Remove(_) | PatchOperation::Test(_) => 0,
+        });
+        if self.copied_bytes > COPIES_LIMIT_BYTES {
+            let copied_bytes = self.copied_bytes;
+            return Err(unprocessable(&format!(
+                "unable to complete the copy, the accumulated size increase of copy is {copied_bytes}, exceeding the limit \
+                 {COPIES_LIMIT_BYTES}"
+            )));
         }
-        let operation = std::slice::from_ref(operation);
-        json_patch::patch_unsafe(patched, operation).map_err(|error| unprocessable(&error.to_string()))?;
+        Ok(())
     }
-    Ok(())
+
+    /// Looks at the whole object only where it may have become too deep.
+    fn after(&mut self, patched: &Value) -> Result<(), ApiError> {
+        if self.depth > DEPTH_LIMIT {
+            self.depth = depth(patched);
+        }
+        if self.depth > DEPTH_LIMIT {
+            return Err(unprocessable(&format!("the patch nests the object deeper than {DEPTH_LIMIT} levels")));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -84,5 +115,21 @@ mod tests {
         let error = apply(&json!({"a": ["0123456789"]}), &Value::from_iter(doubling)).unwrap_err();
         assert_eq!(error.code, 422);
         assert!(error.message.contains("accumulated size increase of copy"), "{error}");
+    }
+
+    #[test]
+    fn an_object_may_not_become_deeper_than_can_be_read() {
+        let nesting = (0..OPERATIONS_LIMIT).map(|_| json!({"op": "copy", "from": "/a", "path": "/a/a"}));
+        let error = apply(&json!({"a": {}}), &Value::from_iter(nesting)).unwrap_err();
+        assert!(error.code == 422 && error.message.contains("deeper than"), "{error}");
+        // There and back again is no deeper, however often.
+        let moves = (0..500).flat_map(|_| {
+            [json!({"op": "move", "from": "/a", "path": "/b/c"}), json!({"op": "move", "from": "/b/c", "path": "/a"})]
+        });
+        let object = json!({"a": {"x": 1}, "b": {}});
+        assert_eq!(apply(&object, &Value::from_iter(moves)).unwrap(), object);
+        let failed =
+            apply(&json!({}), &json!([{"op": "add", "path": "/a", "value": 1}, {"op": "remove", "path": "/b"}]));
+        assert!(failed.unwrap_err().message.contains("/1"), "the operation is told by its number");
     }
 }

@@ -1,6 +1,6 @@
 //! The manager's process, and the control plane's.
 
-use super::{RoleResult, shutdown_on_signal};
+use super::{RoleResult, raise_file_limit, shutdown_on_signal};
 use crate::{args::SupervisorArgs, instance::Instance};
 use orrery_api::names::HostName;
 use orrery_client::{Access, kubeconfig};
@@ -104,6 +104,8 @@ async fn renew_access(instance: Instance, shutdown: CancellationToken) {
 
 pub(crate) async fn manager(instance: &Instance) -> RoleResult {
     let shutdown = shutdown_on_signal()?;
+    raise_file_limit();
+    tokio::spawn(orrery_memory::give_back(shutdown.clone()));
     let supervisors = instance.supervisors();
     let manager = Manager::start(orrery_manager::Config {
         state: instance.manager_directory(),
@@ -143,6 +145,8 @@ pub(crate) async fn supervisor(instance: &Instance, args: SupervisorArgs) -> Rol
         return Ok(orrery_supervisor::rotate_token_key(&directory)?);
     }
     let shutdown = shutdown_on_signal()?;
+    raise_file_limit();
+    tokio::spawn(orrery_memory::give_back(shutdown.clone()));
     let config = RunConfig {
         manager_kubeconfig: directory.join(ACCESS_FILE),
         directory,
@@ -157,6 +161,7 @@ pub(crate) async fn supervisor(instance: &Instance, args: SupervisorArgs) -> Rol
             wait: args.audit_blocking,
             rotation: Rotation { max_bytes: args.audit_max_mib << 20, keep: args.audit_keep },
         },
+        grace: Duration::from_secs(args.shutdown_delay),
         supervisor: args.name,
     };
     Ok(orrery_supervisor::control_plane::run(config, shutdown).await?)

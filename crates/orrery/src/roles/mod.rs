@@ -7,6 +7,7 @@ pub(crate) use host::{hostd, hostd_config, prepare_guest_boot, shim, spherelet};
 pub(crate) use manager::{manager, manager_access, supervisor};
 
 use crate::instance::Instance;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use orrery_keeper::Keeper;
 use std::error::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,6 +29,16 @@ pub(crate) async fn keeper(instance: &Instance) -> RoleResult {
     let interrupted = shutdown_on_signal()?;
     Keeper::start(keeper_config(instance)).await?.serve(interrupted).await;
     Ok(())
+}
+
+/// Lets this process have as many open files as it may: there is one for each connection, and a store that finds none fails.
+pub(crate) fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
+    match raised {
+        Ok(files) => tracing::debug!(files, "open files"),
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
+    }
 }
 
 /// Cancelled by SIGTERM or SIGINT.

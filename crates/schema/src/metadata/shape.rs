@@ -2,6 +2,7 @@
 
 use super::Invalid;
 use crate::path::{child, index};
+use crate::prune::note;
 use serde_json::{Value, json};
 
 /// Brings `metadata` into shape: drops unknown and unset fields, and those of a wrong type when they are to be dropped.
@@ -87,7 +88,7 @@ fn shape(
     let mut problem = None;
     map.retain(|name, value| {
         let Some((_, shape)) = fields.iter().find(|(known, _)| known == name) else {
-            dropped.push(child(path, name));
+            note(dropped, child(path, name));
             return false;
         };
         match field(value, *shape, &child(path, name), invalid, dropped) {

@@ -2,7 +2,7 @@
 
 use crate::path::{child, index, key};
 use crate::structural::Structural;
-use orrery_machinery::status::FieldError;
+use orrery_machinery::status::{ApiError, FieldError};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
@@ -15,6 +15,9 @@ pub fn sets_and_maps(schema: &Structural, value: &Value, path: &str) -> Vec<Fiel
 }
 
 fn node(schema: &Structural, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    if errors.len() > ApiError::ERRORS_SHOWN {
+        return;
+    }
     match value {
         Value::Object(map) => {
             for (name, value) in map {

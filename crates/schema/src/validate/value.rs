@@ -2,10 +2,10 @@
 
 use super::lists::list_map_old;
 use super::outcome::Outcome;
-use crate::path::{child, or_nil};
+use crate::path::{child, dotted, index, or_nil};
 use crate::structural::{Additional, Structural};
 use orrery_cel::{format, go_float};
-use orrery_machinery::status::{FieldError, FieldReason};
+use orrery_machinery::status::{ApiError, FieldError, FieldReason};
 use serde_json::{Map, Number, Value};
 
 /// Checks `new`; errors stand below `path`.
@@ -26,8 +26,10 @@ struct Found {
 
 impl Found {
     fn merge(&mut self, other: Self) {
-        self.errors.extend(other.errors);
-        self.warnings.extend(other.warnings);
+        for (own, more) in [(&mut self.errors, other.errors), (&mut self.warnings, other.warnings)] {
+            let room = ApiError::ERRORS_SHOWN.saturating_sub(own.len());
+            own.extend(more.into_iter().take(room));
+        }
         self.matches += other.matches;
     }
 }
@@ -187,7 +189,7 @@ impl Walk<'_> {
             // Only the items of a map have an old self: by its place alone an item can't be told from another.
             let by_key = list_map_old(schema, old);
             for (i, item) in list.iter().enumerate() {
-                found.merge(self.node(items, item, by_key(item), &format!("{name}[{i}]")));
+                found.merge(self.node(items, item, by_key(item), &index(name, i)));
             }
         }
         let (size, rules) = (list.len(), &schema.values);
@@ -223,7 +225,7 @@ impl Walk<'_> {
             return only(self.too_many(name, size, limit));
         }
         let mut found = Found::default();
-        let field = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+        let field = |key: &str| child(name, key);
         let old = |key: &str| old.and_then(|old| old.get(key));
         let unnamed = map.iter().filter(|(key, _)| !schema.properties.contains_key(*key));
         match &schema.additional {
@@ -232,7 +234,7 @@ impl Walk<'_> {
                 FieldError::invalid(self.at(name), &key.as_str().into(), &text)
             })),
             Some(Additional::Schema(additional)) => unnamed.for_each(|(key, value)| {
-                found.merge(self.node(additional, value, old(key), &format!("{name}.{key}")));
+                found.merge(self.node(additional, value, old(key), &dotted(name, key)));
             }),
             Some(Additional::Any(true)) | None => {}
         }
