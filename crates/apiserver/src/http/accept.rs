@@ -3,7 +3,15 @@
 use ::http::{HeaderMap, header};
 use orrery_machinery::status::ApiError;
 
-/// How an object, a list or a watch is written. Always as JSON.
+/// How an object, a list or a watch is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Json,
+    /// Kubernetes' protobuf, which kinds of Kubernetes have, and metadata; tables have it not.
+    Protobuf,
+}
+
+/// What an object, a list or a watch is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Representation {
     /// As it is.
@@ -34,38 +42,87 @@ impl<'a> Media<'a> {
     fn is_json(&self) -> bool {
         matches!(self.name, "application/json" | "application/*" | "*/*" | "")
     }
+
+    fn is_protobuf(&self) -> bool {
+        self.name == orrery_protobuf::MEDIA_TYPE
+    }
+
+    /// How much the client wants it.
+    fn weight(&self) -> f32 {
+        self.parameter("q").parse().unwrap_or(1.0)
+    }
 }
 
-/// The media types that a client accepts, in its order.
+/// The media types that a client accepts, those that it wants most before others, else in its order.
 pub(crate) fn media(headers: &HeaderMap) -> Vec<Media<'_>> {
-    headers
+    let mut media: Vec<Media<'_>> = headers
         .get_all(header::ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(Media::parse)
-        .collect()
+        .collect();
+    if media.iter().any(|media| !media.parameter("q").is_empty()) {
+        media.retain(|media| media.weight() > 0.0);
+        media.sort_by(|a, b| b.weight().total_cmp(&a.weight()));
+    }
+    media
 }
 
-/// The first representation in the client's list that is served.
-pub(crate) fn representation(headers: &HeaderMap) -> Result<Representation, ApiError> {
+/// The first in the client's list that is served. `has_message` says whether the kind has a form in protobuf.
+///
+/// # Errors
+/// 406 when nothing in the list is served.
+pub(crate) fn accepted(
+    headers: &HeaderMap,
+    has_message: impl Fn() -> bool,
+) -> Result<(Format, Representation), ApiError> {
     let accepted = media(headers);
-    if accepted.is_empty() {
-        return Ok(Representation::Object);
+    if !headers.contains_key(header::ACCEPT) {
+        return Ok((Format::Json, Representation::Object));
     }
     for media in &accepted {
-        if !media.is_json() {
-            continue;
-        }
+        let format = match media {
+            media if media.is_json() => Format::Json,
+            media if media.is_protobuf() => Format::Protobuf,
+            _ => continue,
+        };
         let meta = media.parameter("g") == "meta.k8s.io" && media.parameter("v") == "v1";
-        match media.parameter("as") {
-            "" => return Ok(Representation::Object),
-            "Table" if meta => return Ok(Representation::Table),
-            "PartialObjectMetadata" | "PartialObjectMetadataList" if meta => return Ok(Representation::Metadata),
+        match (media.parameter("as"), format) {
+            ("", Format::Protobuf) if !has_message() => {}
+            ("", _) => return Ok((format, Representation::Object)),
+            ("Table", Format::Json) if meta => return Ok((format, Representation::Table)),
+            ("PartialObjectMetadata" | "PartialObjectMetadataList", _) if meta => {
+                return Ok((format, Representation::Metadata));
+            }
             _ => {}
         }
     }
-    Err(ApiError::not_acceptable("application/json"))
+    Err(not_acceptable(has_message()))
+}
+
+fn not_acceptable(has_message: bool) -> ApiError {
+    let protobuf = "application/json, application/vnd.kubernetes.protobuf";
+    ApiError::not_acceptable(if has_message { protobuf } else { "application/json" })
+}
+
+/// Whether the client would rather have protobuf, of what has a form in it.
+pub(crate) fn prefers_protobuf(headers: &HeaderMap) -> bool {
+    accepts_protobuf(headers) && matches!(accepted(headers, || true), Ok((Format::Protobuf, _)))
+}
+
+fn accepts_protobuf(headers: &HeaderMap) -> bool {
+    let name = orrery_protobuf::MEDIA_TYPE.as_bytes();
+    let values = headers.get_all(header::ACCEPT).iter();
+    values.map(|value| value.as_bytes()).any(|value| value.windows(name.len()).any(|window| window == name))
+}
+
+/// Refuses who takes nothing but protobuf of a kind that has no form in it, before anything is written.
+pub(crate) fn check_writer(headers: &HeaderMap, has_message: impl Fn() -> bool) -> Result<(), ApiError> {
+    if accepts_protobuf(headers) && media(headers).iter().all(Media::is_protobuf) && !has_message() {
+        return Err(not_acceptable(false));
+    }
+    Ok(())
 }
 
 /// Whether the client takes an object as it is. What is never stored (a review) has no other form.
@@ -80,27 +137,55 @@ pub(crate) fn takes_object(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
+    fn accept(text: &str) -> HeaderMap {
+        [(header::ACCEPT, text.parse().unwrap())].into_iter().collect()
+    }
+
     #[test]
-    fn the_first_served_representation_wins() {
+    fn the_first_that_is_served_wins() {
+        use {Format::*, Representation::*};
         let table = [
-            ("application/json", Some(Representation::Object)),
-            ("*/*", Some(Representation::Object)),
-            ("application/vnd.kubernetes.protobuf, application/json", Some(Representation::Object)),
+            ("application/json", Some((Json, Object))),
+            ("*/*", Some((Json, Object))),
+            ("application/vnd.kubernetes.protobuf, application/json", Some((Protobuf, Object))),
+            ("application/json, application/vnd.kubernetes.protobuf", Some((Json, Object))),
+            ("application/json;q=0.5, application/vnd.kubernetes.protobuf;q=0.9", Some((Protobuf, Object))),
+            ("application/vnd.kubernetes.protobuf;q=0, */*", Some((Json, Object))),
+            ("application/vnd.kubernetes.protobuf;stream=watch", Some((Protobuf, Object))),
             (
                 "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io",
-                Some(Representation::Table),
+                Some((Json, Table)),
             ),
-            ("application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json", Some(Representation::Object)),
-            ("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", Some(Representation::Metadata)),
-            ("application/vnd.kubernetes.protobuf", None),
+            ("application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json", Some((Json, Object))),
+            (
+                "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1;g=meta.k8s.io",
+                Some((Json, Table)),
+            ),
+            ("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", Some((Json, Metadata))),
+            (
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+                Some((Protobuf, Metadata)),
+            ),
+            ("application/xml", None),
+            ("application/json;q=0", None),
             ("application/json;as=Other;v=v1;g=meta.k8s.io", None),
         ];
-        for (accept, expected) in table {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::ACCEPT, accept.parse().unwrap());
-            assert_eq!(representation(&headers).ok(), expected, "{accept}");
+        for (text, expected) in table {
+            assert_eq!(accepted(&accept(text), || true).ok(), expected, "{text}");
         }
-        assert_eq!(representation(&HeaderMap::new()).ok(), Some(Representation::Object));
+        assert_eq!(accepted(&HeaderMap::new(), || true).ok(), Some((Json, Object)));
+        assert!(!prefers_protobuf(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn what_has_no_message_is_json_or_refused() {
+        let protobuf = "application/vnd.kubernetes.protobuf";
+        let both = format!("{protobuf},application/json");
+        let json = Some((Format::Json, Representation::Object));
+        assert_eq!(accepted(&accept(&both), || false).ok(), json);
+        assert!(accepted(&accept(protobuf), || false).is_err());
+        assert!(check_writer(&accept(protobuf), || false).is_err());
+        assert!(check_writer(&accept(protobuf), || true).is_ok() && check_writer(&accept(&both), || false).is_ok());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The way of a request: limits, who calls, whether they may, and who answers.
 
 use super::{
+    accept,
     audit::{Audited, Facts, Trail},
     body::{self, RequestBody, ResponseBody},
     compress, identity,
@@ -70,6 +71,7 @@ pub(crate) async fn handle(
     let verb = verb_of(&method, &parsed, &query);
     let long = is_long(verb, &parsed);
     let gzips = !long && compress::is_wanted(&parts.headers);
+    let protobuf = accept::prefers_protobuf(&parts.headers);
     let trail = Trail::default();
     let known = identity::authenticate(&server, &caller, &mut parts.headers, &trail).await;
     let user = known.as_ref().ok().cloned().flatten().unwrap_or_else(User::anonymous);
@@ -116,6 +118,7 @@ pub(crate) async fn handle(
         Some(audited) => audited.answered(response, error.as_ref()).await,
         None => response,
     };
+    let response = if protobuf { respond::in_protobuf(response).await } else { response };
     if gzips && response.status() == ::http::StatusCode::OK { compress::gzip(response) } else { response }
 }
 
