@@ -1,7 +1,7 @@
 //! What a server says of itself: discovery, OpenAPI, version, health, metrics.
 
 use crate::{
-    http::{ResponseBody, accept, query::Query, respond},
+    http::{ResponseBody, query::Query, respond},
     server::ApiServer,
 };
 use ::http::{HeaderMap, Method, Response, request::Parts};
@@ -11,6 +11,7 @@ use orrery_machinery::{
     openapi::{self, Document},
     status::ApiError,
 };
+use orrery_protobuf::accept;
 use serde_json::{Value, json};
 use std::{
     sync::{Arc, OnceLock},

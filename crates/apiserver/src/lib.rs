@@ -17,7 +17,7 @@
 //! that roles gather (`auth::roles`), one for each relayed upgrade. A watch has no task: the response's body pulls from the store's bounded channel, and a reader that is too slow is told so
 //! with 410.
 //!
-//! Bodies may be JSON, YAML or Kubernetes' protobuf (the crate `protobuf`); answers are always JSON.
+//! Bodies may be JSON, YAML or Kubernetes' protobuf (the crate `protobuf`); answers are JSON, or protobuf for who prefers it.
 //!
 //! What it is not: there is no server-side apply yet (415), no `Orphan` or `Foreground` deletion
 //! (accepted, treated as `Background`), no port forwarding (501). Each is refused or stated, never

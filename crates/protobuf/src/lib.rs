@@ -4,6 +4,7 @@
 //! * `table`: which fields a message has, by number and by JSON name. Made by `cargo xtask protobuf`.
 //! * `wire`: protobuf's fields and numbers.
 //! * `read`: from bytes to a tree ([`decode`]). `write` and `scalar`: from JSON, text or tree, to bytes in one pass.
+//! * [`accept`]: which form of an answer a client accepts, JSON or protobuf.
 //! * `envelope`: what is sent: an object ([`encode`], [`Kind::object`]), a list, an event of a watch.
 //!
 //! What it is not: it knows the built-in kinds and nothing else, which upstream's API server does not either: custom resources
@@ -12,6 +13,7 @@
 //! Start reading at [`decode`] and [`encode`].
 #![forbid(unsafe_code)]
 
+pub mod accept;
 mod envelope;
 mod read;
 mod scalar;

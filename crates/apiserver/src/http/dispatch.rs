@@ -1,7 +1,6 @@
 //! The way of a request: limits, who calls, whether they may, and who answers.
 
 use super::{
-    accept,
     audit::{Audited, Facts, Trail},
     body::{self, RequestBody, ResponseBody},
     compress, identity,
@@ -18,6 +17,7 @@ use crate::{
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request::Parts};
 use futures::FutureExt;
 use orrery_machinery::{descriptor::Text, status::ApiError};
+use orrery_protobuf::accept;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");

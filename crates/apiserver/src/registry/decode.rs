@@ -1,9 +1,10 @@
 //! Bodies: JSON or YAML into objects of the resource's type.
 
 use super::{Context, options::FieldValidation};
-use crate::{http::accept::Media, object};
+use crate::object;
 use ::http::{HeaderMap, header};
 use orrery_machinery::status::ApiError;
+use orrery_protobuf::accept::Media;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;

@@ -3,7 +3,6 @@
 use super::{
     ATTEMPTS, Context, Registry, Written, decode, ownership, store_error, twice, update::Change, update::modified,
 };
-use crate::http::accept::Media;
 use ::http::{HeaderMap, header};
 use orrery_machinery::{
     meta,
@@ -11,6 +10,7 @@ use orrery_machinery::{
     shape::Shape,
     status::ApiError,
 };
+use orrery_protobuf::accept::Media;
 use serde_json::Value;
 
 /// The content type of server-side apply.

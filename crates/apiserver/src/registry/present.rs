@@ -8,8 +8,7 @@ use super::{Context, list::Listed, protobuf};
 use crate::{
     envelope::{self, Stored},
     http::{
-        ResponseBody, accept,
-        accept::{Format, Representation},
+        ResponseBody,
         body::{self, BoxError},
         query::Query,
         respond,
@@ -24,7 +23,10 @@ use orrery_machinery::{
     status::ApiError,
     table::{self, IncludeObject},
 };
-use orrery_protobuf::Json;
+use orrery_protobuf::{
+    Json,
+    accept::{self, Format, Representation},
+};
 use orrery_store::{Entry, Revision};
 use serde_json::{Value, json};
 use std::sync::Arc;

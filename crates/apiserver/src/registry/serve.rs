@@ -11,7 +11,7 @@ use super::{
 use crate::{
     auth::Verb,
     http::{
-        ResponseBody, accept,
+        ResponseBody,
         body::{self, RequestBody},
         dispatch::ResourceRequest,
         respond,
@@ -26,6 +26,7 @@ use orrery_machinery::{
     descriptor::{Does, ResourceDescriptor, Storage, Subresource},
     status::ApiError,
 };
+use orrery_protobuf::accept;
 use serde_json::Value;
 use std::sync::Arc;
 

@@ -189,7 +189,7 @@ async fn custom_resources_are_json_or_metadata() {
     let things = "/apis/apps.test.io/v1/namespaces/demo/things";
     let until = async {
         while server.get(things).await.status != 200 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(60), until).await.expect("the definition is served");

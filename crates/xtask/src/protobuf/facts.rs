@@ -40,8 +40,8 @@ pub(super) const LIKE: [(&str, &str); 9] = [
 /// Fields that upstream no longer has.
 pub(super) const GONE: [(&str, &str); 1] = [("core.v1.PodSpec", "workload_ref")];
 
-/// Fields newer than the crate, all behind gates that are off. They have no form on the wire until the crate numbers them:
-/// a number that is not known must not be guessed.
+/// Fields newer than the crate (docs/limits.md names them). They have no form on the wire until the crate numbers them: a
+/// number that is not known must not be guessed.
 pub(super) const UNNUMBERED: [(&str, &str); 11] = [
     ("core.v1.PodSpec", "schedulingGroup"),
     ("core.v1.PodStatus", "nodeAllocatableResourceClaimStatuses"),

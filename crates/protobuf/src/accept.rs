@@ -1,11 +1,12 @@
-//! Which representation a client wants.
+//! Which form of a body a client accepts: its encoding, and what is written.
 
-use ::http::{HeaderMap, header};
+use http::{HeaderMap, header};
 use orrery_machinery::status::ApiError;
 
 /// How an object, a list or a watch is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
+    /// JSON, which everything has.
     Json,
     /// Kubernetes' protobuf, which kinds of Kubernetes have, and metadata; tables have it not.
     Protobuf,
@@ -13,7 +14,7 @@ pub(crate) enum Format {
 
 /// What an object, a list or a watch is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Representation {
+pub enum Representation {
     /// As it is.
     Object,
     /// As `meta.k8s.io/v1 Table`.
@@ -22,20 +23,26 @@ pub(crate) enum Representation {
     Metadata,
 }
 
-/// A media type of an `Accept` header with its parameters.
-pub(crate) struct Media<'a> {
-    pub(crate) name: &'a str,
+/// A media type of a header with its parameters.
+#[derive(Debug)]
+pub struct Media<'a> {
+    /// Its type and subtype, such as `application/json`.
+    pub name: &'a str,
     parameters: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Media<'a> {
-    pub(crate) fn parse(text: &'a str) -> Self {
+    /// Reads it; what is malformed is left out.
+    #[must_use]
+    pub fn parse(text: &'a str) -> Self {
         let mut parts = text.split(';').map(str::trim);
         let name = parts.next().unwrap_or("");
         Self { name, parameters: parts.filter_map(|part| part.split_once('=')).collect() }
     }
 
-    pub(crate) fn parameter(&self, name: &str) -> &'a str {
+    /// The parameter of this name; empty when there is none.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> &'a str {
         self.parameters.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value)
     }
 
@@ -44,7 +51,7 @@ impl<'a> Media<'a> {
     }
 
     fn is_protobuf(&self) -> bool {
-        self.name == orrery_protobuf::MEDIA_TYPE
+        self.name == crate::MEDIA_TYPE
     }
 
     /// How much the client wants it.
@@ -54,7 +61,8 @@ impl<'a> Media<'a> {
 }
 
 /// The media types that a client accepts, those that it wants most before others, else in its order.
-pub(crate) fn media(headers: &HeaderMap) -> Vec<Media<'_>> {
+#[must_use]
+pub fn media(headers: &HeaderMap) -> Vec<Media<'_>> {
     let mut media: Vec<Media<'_>> = headers
         .get_all(header::ACCEPT)
         .iter()
@@ -73,10 +81,7 @@ pub(crate) fn media(headers: &HeaderMap) -> Vec<Media<'_>> {
 ///
 /// # Errors
 /// 406 when nothing in the list is served.
-pub(crate) fn accepted(
-    headers: &HeaderMap,
-    has_message: impl Fn() -> bool,
-) -> Result<(Format, Representation), ApiError> {
+pub fn accepted(headers: &HeaderMap, has_message: impl Fn() -> bool) -> Result<(Format, Representation), ApiError> {
     let accepted = media(headers);
     if !headers.contains_key(header::ACCEPT) {
         return Ok((Format::Json, Representation::Object));
@@ -107,18 +112,22 @@ fn not_acceptable(has_message: bool) -> ApiError {
 }
 
 /// Whether the client would rather have protobuf, of what has a form in it.
-pub(crate) fn prefers_protobuf(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn prefers_protobuf(headers: &HeaderMap) -> bool {
     accepts_protobuf(headers) && matches!(accepted(headers, || true), Ok((Format::Protobuf, _)))
 }
 
 fn accepts_protobuf(headers: &HeaderMap) -> bool {
-    let name = orrery_protobuf::MEDIA_TYPE.as_bytes();
+    let name = crate::MEDIA_TYPE.as_bytes();
     let values = headers.get_all(header::ACCEPT).iter();
     values.map(|value| value.as_bytes()).any(|value| value.windows(name.len()).any(|window| window == name))
 }
 
 /// Refuses who takes nothing but protobuf of a kind that has no form in it, before anything is written.
-pub(crate) fn check_writer(headers: &HeaderMap, has_message: impl Fn() -> bool) -> Result<(), ApiError> {
+///
+/// # Errors
+/// 406 for them.
+pub fn check_writer(headers: &HeaderMap, has_message: impl Fn() -> bool) -> Result<(), ApiError> {
     if accepts_protobuf(headers) && media(headers).iter().all(Media::is_protobuf) && !has_message() {
         return Err(not_acceptable(false));
     }
@@ -126,7 +135,8 @@ pub(crate) fn check_writer(headers: &HeaderMap, has_message: impl Fn() -> bool) 
 }
 
 /// Whether the client takes an object as it is. What is never stored (a review) has no other form.
-pub(crate) fn takes_object(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn takes_object(headers: &HeaderMap) -> bool {
     let accepted = media(headers);
     let transformed = |media: &&Media<'_>| media.is_json() && !media.parameter("as").is_empty();
     // Only those who ask for nothing but tables or metadata are turned away.
