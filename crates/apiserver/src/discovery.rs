@@ -68,6 +68,10 @@ pub(crate) fn answer(server: &ApiServer, parts: &Parts, path: &str) -> Result<Re
         ["api", version] => discovery.resource_list("", version),
         ["apis", group] => discovery.group(group),
         ["apis", group, version] => discovery.resource_list(group, version),
+        ["openapi", "v2"] if wants_protobuf(&parts.headers) => {
+            let bytes = orrery_protobuf::openapi_v2(table.documents().v2());
+            return Ok(respond::typed(200, orrery_protobuf::OPENAPI_V2_MEDIA_TYPE, bytes));
+        }
         ["openapi", "v2"] => Some(table.documents().v2().clone()),
         ["openapi", "v3"] => Some(table.documents().openapi_index.clone()),
         ["openapi", "v3", rest @ ..] => {
@@ -112,6 +116,14 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
             }
     });
     first.is_some_and(|media| media.parameter("as") == "APIGroupDiscoveryList")
+}
+
+/// Whether the client asks for the OpenAPI document in protobuf before JSON.
+fn wants_protobuf(headers: &HeaderMap) -> bool {
+    let protobuf = [orrery_protobuf::OPENAPI_V2_ASKED_AS, orrery_protobuf::OPENAPI_V2_MEDIA_TYPE];
+    let accepted = accept::media(headers);
+    let first = accepted.iter().find(|media| media.is_json() || protobuf.contains(&media.name));
+    first.is_some_and(|media| protobuf.contains(&media.name))
 }
 
 fn host(headers: &HeaderMap) -> String {

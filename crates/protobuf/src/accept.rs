@@ -46,7 +46,9 @@ impl<'a> Media<'a> {
         self.parameters.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value)
     }
 
-    fn is_json(&self) -> bool {
+    /// Whether JSON is of this type, which may have wild cards.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
         matches!(self.name, "application/json" | "application/*" | "*/*" | "")
     }
 

@@ -3,25 +3,13 @@
 use crate::wire;
 use base64::Engine;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use std::{convert::Infallible, fmt};
+use std::fmt;
 
 /// A value that is a number or a text.
 #[derive(Clone, Copy)]
 pub(crate) enum IntOrText<'a> {
     Int(i64),
     Text(&'a str),
-}
-
-/// Nothing in it can fail.
-fn nested(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
-    let written: Result<(), Infallible> = wire::put_nested(out, number, |out| {
-        write(out);
-        Ok(())
-    });
-    match written {
-        Ok(()) => {}
-        Err(never) => match never {},
-    }
 }
 
 /// Bytes, which JSON has as base64.
@@ -39,7 +27,7 @@ pub(crate) fn put_time(out: &mut Vec<u8>, number: u32, text: &str, whole: bool) 
         (seconds, nanos) = (seconds - 1, nanos + 1_000_000_000);
     }
     let nanos = if whole { 0 } else { nanos / 1000 * 1000 };
-    nested(out, number, |out| {
+    wire::put_message(out, number, |out| {
         wire::put_number(out, 1, seconds.cast_unsigned());
         wire::put_number(out, 2, i64::from(nanos).cast_unsigned());
     });
@@ -50,7 +38,7 @@ pub(crate) fn put_time(out: &mut Vec<u8>, number: u32, text: &str, whole: bool) 
 pub(crate) fn put_duration(out: &mut Vec<u8>, number: u32, text: &str) -> Result<(), String> {
     let duration: jiff::SignedDuration = text.parse().map_err(|_| format!("{text:?} is no duration"))?;
     let nanos = i64::try_from(duration.as_nanos()).map_err(|_| format!("{text:?} is too long"))?;
-    nested(out, number, |out| wire::put_number(out, 1, nanos.cast_unsigned()));
+    wire::put_message(out, number, |out| wire::put_number(out, 1, nanos.cast_unsigned()));
     Ok(())
 }
 
@@ -60,7 +48,7 @@ pub(crate) fn put_int_or_text(out: &mut Vec<u8>, number: u32, value: IntOrText<'
         IntOrText::Int(int) => (0, int, ""),
         IntOrText::Text(text) => (1, 0, text),
     };
-    nested(out, number, |out| {
+    wire::put_message(out, number, |out| {
         wire::put_number(out, 1, kind);
         wire::put_number(out, 2, int.cast_unsigned());
         wire::put_bytes(out, 3, text.as_bytes());

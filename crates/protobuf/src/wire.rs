@@ -150,6 +150,18 @@ pub(crate) fn put_nested<T, E>(
     Ok(result)
 }
 
+/// [`put_nested`] of what cannot fail.
+pub(crate) fn put_message(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    let written: Result<(), std::convert::Infallible> = put_nested(out, number, |out| {
+        write(out);
+        Ok(())
+    });
+    match written {
+        Ok(()) => {}
+        Err(never) => match never {},
+    }
+}
+
 /// How many bytes the beginning of a field takes without its length.
 pub(crate) fn tag_length(number: u32) -> usize {
     // Seven bits a byte, three of them the field's type.

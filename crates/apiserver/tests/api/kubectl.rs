@@ -89,6 +89,9 @@ async fn kubectl_does_its_daily_work() {
     assert!(list.starts_with("NAME") && list.contains("DATA") && list.contains("a      1"), "{list}");
     // Sent as protobuf by kubectl 1.32 and later.
     kubectl.run(&["create", "namespace", "second"], "").await;
+    // The one option left that reads the OpenAPI document of version 2, in protobuf.
+    let explained = kubectl.run(&["explain", "pods.spec.containers", "--output=plaintext-openapiv2"], "").await;
+    assert!(explained.contains("envFrom\t<[]Object>") && explained.contains("stdin\t<boolean>"), "{explained}");
     let spoken = kubectl.run(&["create", "configmap", "b", "--from-literal=k=v", "-v=8"], "").await;
     let protobuf = "application/vnd.kubernetes.protobuf";
     if spoken.contains(&format!("Accept: {protobuf}")) {

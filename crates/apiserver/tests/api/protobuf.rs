@@ -207,3 +207,14 @@ async fn custom_resources_are_json_or_metadata() {
     let (_, metadata): (_, PartialObjectMetadata) = get(&server, &format!("{things}/t"), METADATA).await;
     assert_eq!(metadata.metadata.unwrap().name(), "t");
 }
+
+#[tokio::test]
+async fn the_openapi_document_has_a_protobuf_form() {
+    let server = Server::start().await;
+    let asked = orrery_protobuf::OPENAPI_V2_ASKED_AS;
+    let (_, media, protobuf) = ask(&server, "GET", "/openapi/v2", asked, Vec::new()).await;
+    assert_eq!(media, orrery_protobuf::OPENAPI_V2_MEDIA_TYPE);
+    let (_, media, text) = ask(&server, "GET", "/openapi/v2", "application/json", Vec::new()).await;
+    assert_eq!(media, "application/json");
+    assert_eq!(protobuf, orrery_protobuf::openapi_v2(&serde_json::from_slice(&text).unwrap()));
+}
