@@ -1,7 +1,7 @@
 //! What a server says of itself: discovery, OpenAPI, version, health, metrics.
 
 use crate::{
-    http::{ResponseBody, accept, query::Query, respond},
+    http::{ResponseBody, query::Query, respond},
     server::ApiServer,
 };
 use ::http::{HeaderMap, Method, Response, request::Parts};
@@ -11,6 +11,7 @@ use orrery_machinery::{
     openapi::{self, Document},
     status::ApiError,
 };
+use orrery_protobuf::accept;
 use serde_json::{Value, json};
 use std::{
     sync::{Arc, OnceLock},
@@ -68,6 +69,10 @@ pub(crate) fn answer(server: &ApiServer, parts: &Parts, path: &str) -> Result<Re
         ["api", version] => discovery.resource_list("", version),
         ["apis", group] => discovery.group(group),
         ["apis", group, version] => discovery.resource_list(group, version),
+        ["openapi", "v2"] if wants_protobuf(&parts.headers) => {
+            let bytes = orrery_protobuf::openapi_v2(table.documents().v2());
+            return Ok(respond::typed(200, orrery_protobuf::OPENAPI_V2_MEDIA_TYPE, bytes));
+        }
         ["openapi", "v2"] => Some(table.documents().v2().clone()),
         ["openapi", "v3"] => Some(registered.openapi_index(&table.documents().openapi_index)),
         ["openapi", "v3", rest @ ..] => {
@@ -112,6 +117,14 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
             }
     });
     first.is_some_and(|media| media.parameter("as") == "APIGroupDiscoveryList")
+}
+
+/// Whether the client asks for the OpenAPI document in protobuf before JSON.
+fn wants_protobuf(headers: &HeaderMap) -> bool {
+    let protobuf = [orrery_protobuf::OPENAPI_V2_ASKED_AS, orrery_protobuf::OPENAPI_V2_MEDIA_TYPE];
+    let accepted = accept::media(headers);
+    let first = accepted.iter().find(|media| media.is_json() || protobuf.contains(&media.name));
+    first.is_some_and(|media| protobuf.contains(&media.name))
 }
 
 fn host(headers: &HeaderMap) -> String {

@@ -17,7 +17,7 @@
 //! that roles gather (`auth::roles`), one for each relayed upgrade. A watch has no task: the response's body pulls from the store's bounded channel, and a reader that is too slow is told so
 //! with 410.
 //!
-//! Bodies may be JSON, YAML or Kubernetes' protobuf (the crate `protobuf`); answers are always JSON.
+//! Bodies may be JSON, YAML or Kubernetes' protobuf (the crate `protobuf`); answers are JSON, or protobuf for who prefers it.
 //!
 //! What it is not: it calls no webhooks by itself ([`Plugin`], [`Converter`]), and forwards no ports (501).
 //!

@@ -15,7 +15,7 @@
 //! It is a mirror, not a goal: a long match that reads well stays, and splitting a function into two halves to please a
 //! number is worse than leaving it.
 //!
-//! `cargo xtask shapes` makes a table of facts out of an OpenAPI document.
+//! `cargo xtask shapes` makes a table of facts out of an OpenAPI document; `cargo xtask protobuf` one of messages.
 //!
 //! `cargo xtask bench` measures the product beside a peer in the same run; no number fails it. `cargo xtask torture` ends
 //! processes violently and looks whether anything is lost. `cargo xtask fuzz` looks for inputs for which something does not
@@ -33,6 +33,7 @@ mod docs;
 mod fuzz;
 mod layers;
 mod lint;
+mod protobuf;
 mod ratchet;
 mod report;
 mod shapes;
@@ -70,6 +71,8 @@ enum Task {
     },
     /// Make crates/shapes/src/shapes.txt, the table of which lists and maps of the built-in kinds merge how.
     Shapes(shapes::Options),
+    /// Make crates/protobuf/src/schema.txt, the table of protobuf messages.
+    Protobuf(protobuf::Options),
     /// Measure the product beside a peer in the same run; alone, list the benchmarks.
     Bench(bench::Bench),
     /// Look for inputs for which something does not hold, with libFuzzer, for a bounded time.
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
     let (no_lint, update_ratchet) = match Arguments::parse().task {
         Task::Check { no_lint, update_ratchet } => (no_lint, update_ratchet),
         Task::Shapes(options) => return shapes::run(&root(), &options),
+        Task::Protobuf(options) => return protobuf::run(&root(), &options),
         Task::Bench(options) => return bench::run(&root(), options),
         Task::Fuzz(options) => return fuzz::run(&root(), &options),
         Task::Torture(options) => return torture::run(&root(), &options),

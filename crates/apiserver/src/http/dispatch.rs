@@ -18,6 +18,7 @@ use crate::{
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header, request::Parts};
 use futures::FutureExt;
 use orrery_machinery::{descriptor::Text, status::ApiError};
+use orrery_protobuf::accept;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -72,6 +73,7 @@ pub(crate) async fn handle(
     let verb = verb_of(&method, &parsed, &query);
     let long = is_long(verb, &parsed);
     let gzips = !long && compress::is_wanted(&parts.headers);
+    let protobuf = accept::prefers_protobuf(&parts.headers);
     let trail = Trail::default();
     let known = identity::authenticate(&server, &caller, &mut parts.headers, &trail).await;
     let user = known.as_ref().ok().cloned().flatten().unwrap_or_else(User::anonymous);
@@ -122,6 +124,7 @@ pub(crate) async fn handle(
         Some(audited) => audited.answered(response, error.as_ref()).await,
         None => response,
     };
+    let response = if protobuf { respond::in_protobuf(response).await } else { response };
     if gzips && response.status() == ::http::StatusCode::OK { compress::gzip(response) } else { response }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! Start at `dispatch`.
 
-pub(crate) mod accept;
 pub(crate) mod audit;
 pub(crate) mod body;
 mod compress;

@@ -2,6 +2,8 @@
 
 use super::body::{ResponseBody, full};
 use ::http::{HeaderValue, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::BodyExt;
 use orrery_machinery::status::ApiError;
 use serde_json::Value;
 
@@ -60,6 +62,30 @@ pub(crate) fn warn(response: &mut Response<ResponseBody>, warnings: &[String]) {
         let quoted = warning[..cut].replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
             response.headers_mut().append(header::WARNING, value);
+        }
+    }
+}
+
+/// The same answer in protobuf, if it is one JSON object of a kind that has a form there; else as it is.
+pub(crate) async fn in_protobuf(response: Response<ResponseBody>) -> Response<ResponseBody> {
+    let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    if !is_json || response.body().size_hint().exact().is_none() {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let bytes = match body.collect().await {
+        Ok(collected) => collected.to_bytes(),
+        // A body in memory has no errors.
+        Err(_) => return Response::from_parts(parts, full(Vec::new())),
+    };
+    match orrery_protobuf::encode(&bytes) {
+        Ok(encoded) => {
+            parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(orrery_protobuf::MEDIA_TYPE));
+            Response::from_parts(parts, full(encoded))
+        }
+        Err(error) => {
+            tracing::debug!(%error, "an answer is sent as JSON, not as protobuf");
+            Response::from_parts(parts, full(bytes))
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Bodies: JSON or YAML into objects of the resource's type.
 
 use super::{Context, options::FieldValidation};
-use crate::{http::accept::Media, object};
+use crate::object;
 use ::http::{HeaderMap, header};
 use orrery_documents::{parse_json, parse_yaml};
 use orrery_machinery::status::ApiError;
+use orrery_protobuf::accept::Media;
 use serde_json::{Map, Value};
 
 const SUPPORTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";

@@ -2,7 +2,7 @@
 //!
 //! * `context`: what a verb works on. `options`: what the query says about it. `decode`: the body.
 //! * `create`, `read`, `list`, `watch`, `update`, `patch`, `delete`, `collection`: one verb each.
-//! * `present`: objects, lists and events in the representation that the client wants.
+//! * `present`: objects, lists and events in the representation that the client wants; `protobuf`: those in protobuf.
 //!
 //! Every write is read, planned and applied as one transaction that compares the revisions it was planned on; when it
 //! meets a concurrent write it is planned anew.
@@ -18,6 +18,7 @@ mod options;
 mod ownership;
 mod patch;
 mod present;
+mod protobuf;
 mod read;
 mod serve;
 mod table;

@@ -1,7 +1,7 @@
 //! `patch`, in its four kinds; server-side apply among them.
 
 use super::{ATTEMPTS, Context, Registry, Written, decode, ownership, store_error, update::Change, update::modified};
-use crate::{custom::convert::Answers, http::accept::Media};
+use crate::custom::convert::Answers;
 use ::http::{HeaderMap, header};
 use orrery_documents::{first_in_yaml, parse_json, parse_yaml};
 use orrery_machinery::{
@@ -10,6 +10,7 @@ use orrery_machinery::{
     shape::Shape,
     status::ApiError,
 };
+use orrery_protobuf::accept::Media;
 use serde_json::Value;
 
 /// The content type of server-side apply.

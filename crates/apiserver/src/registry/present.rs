@@ -1,13 +1,14 @@
 //! Objects, lists and events in the representation that the client wants.
 //!
 //! Objects that are wanted as they are stored go out as their bytes; only tables, metadata and other versions are decoded.
+//! Single answers are made as JSON for all, and become protobuf where the answer leaves (`http::respond`); lists and events are
+//! written as protobuf here (`protobuf`).
 
-use super::{Context, list::Listed};
+use super::{Context, list::Listed, protobuf};
 use crate::{
     envelope::{self, Stored},
     http::{
-        ResponseBody, accept,
-        accept::Representation,
+        ResponseBody,
         body::{self, BoxError},
         query::Query,
         respond,
@@ -22,16 +23,21 @@ use orrery_machinery::{
     status::ApiError,
     table::{self, IncludeObject},
 };
+use orrery_protobuf::{
+    Json,
+    accept::{self, Format, Representation},
+};
 use orrery_store::{Entry, Revision};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// How many bytes of a list are made at a time.
-const CHUNK_BYTES: usize = 256 << 10;
+pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
 /// Writes objects as one client wants them.
 pub(crate) struct Presenter {
     resource: Arc<ResourceDescriptor>,
+    format: Format,
     representation: Representation,
     include: IncludeObject,
     /// Whether the next table has its headings; a watch sends them once.
@@ -45,9 +51,11 @@ impl Presenter {
         headers: &HeaderMap,
         query: &Query,
     ) -> Result<Self, ApiError> {
+        let (format, representation) = accept::accepted(headers, || protobuf::has_message(resource))?;
         Ok(Self {
             resource: Arc::clone(resource),
-            representation: accept::representation(headers)?,
+            format,
+            representation,
             include: IncludeObject::parse(query.get("includeObject"))?,
             headings: true,
         })
@@ -73,7 +81,7 @@ impl Presenter {
     }
 
     /// Appends the object as it is.
-    fn write(&self, entry: &Entry, revision: Revision, out: &mut Vec<u8>) -> Result<(), ApiError> {
+    pub(super) fn write(&self, entry: &Entry, revision: Revision, out: &mut Vec<u8>) -> Result<(), ApiError> {
         match self.as_served(entry) {
             Some(stored) => {
                 out.reserve(stored.length());
@@ -103,7 +111,7 @@ impl Presenter {
     ///
     /// # Errors
     /// When an entry is damaged or cannot be converted.
-    pub(crate) fn list(self, listed: Listed) -> Result<Response<ResponseBody>, ApiError> {
+    pub(crate) async fn list(self, listed: Listed) -> Result<Response<ResponseBody>, ApiError> {
         let mut metadata = json!({"resourceVersion": listed.revision.0.to_string()});
         if !listed.continue_token.is_empty() {
             metadata["continue"] = listed.continue_token.into();
@@ -112,6 +120,12 @@ impl Presenter {
             metadata["remainingItemCount"] = remaining.into();
         }
         let plain = self.representation == Representation::Object;
+        if plain && self.format == Format::Protobuf {
+            match protobuf::list(&self, &self.resource, &listed.entries, &metadata).await {
+                Ok(body) => return Ok(respond::with_body(200, orrery_protobuf::MEDIA_TYPE, body)),
+                Err(error) => tracing::warn!(error = error.message, "a list is sent as JSON, not as protobuf"),
+            }
+        }
         if plain && listed.entries.iter().all(|entry| self.as_served(entry).is_some()) {
             return Ok(respond::with_body(200, "application/json", self.stream(listed.entries, &metadata)));
         }
@@ -167,7 +181,15 @@ impl Presenter {
         body::stream(chunks)
     }
 
-    /// A watch event about the object of an entry, with its line end. `revision` is the event's.
+    /// The media type of a watch.
+    pub(crate) fn watch_media(&self) -> &'static str {
+        match self.format {
+            Format::Json => "application/json",
+            Format::Protobuf => orrery_protobuf::WATCH_MEDIA_TYPE,
+        }
+    }
+
+    /// A watch event about the object of an entry, with its line end or length. `revision` is the event's.
     ///
     /// # Errors
     /// When the entry is damaged or cannot be converted.
@@ -175,6 +197,11 @@ impl Presenter {
         if self.representation != Representation::Object {
             let object = envelope::decode_at(&self.resource, entry, revision)?;
             return Ok(self.event_of(kind, &object));
+        }
+        if self.format == Format::Protobuf {
+            let mut json = Vec::new();
+            self.write(entry, revision, &mut json)?;
+            return protobuf::event(kind, (&self.resource.api_version(), &self.resource.kind), Json::Text(&json));
         }
         let mut line = Vec::with_capacity(entry.value.len() + 128);
         line.extend_from_slice(b"{\"type\":\"");
@@ -185,7 +212,7 @@ impl Presenter {
         Ok(line.into())
     }
 
-    /// A watch event about an object or bookmark, with its line end.
+    /// A watch event about an object or bookmark, with its line end or length.
     pub(crate) fn event_of(&mut self, kind: &str, object: &Value) -> Bytes {
         let shown = match self.representation {
             Representation::Object => object.clone(),
@@ -199,7 +226,20 @@ impl Presenter {
                 table
             }
         };
-        let mut line = json!({"type": kind, "object": shown}).to_string();
+        self.framed(kind, &shown)
+    }
+
+    /// The event that ends a watch which failed.
+    pub(crate) fn error_event(&self, error: &ApiError) -> Bytes {
+        self.framed("ERROR", &error.to_status())
+    }
+
+    fn framed(&self, kind: &str, object: &Value) -> Bytes {
+        if self.format == Format::Protobuf {
+            let types = (object::text(object, "/apiVersion"), object::text(object, "/kind"));
+            return protobuf::event(kind, types, Json::Tree(object)).unwrap_or_else(|error| self.error_event(&error));
+        }
+        let mut line = json!({"type": kind, "object": object}).to_string();
         line.push('\n');
         line.into()
     }

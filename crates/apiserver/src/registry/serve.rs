@@ -5,12 +5,13 @@ use super::{
     options::{DeleteOptions, ListOptions, WriteOptions},
     patch::Patch,
     present::{self, Presenter},
+    protobuf,
     watch::{self, WatchSettings},
 };
 use crate::{
     auth::Verb,
     http::{
-        ResponseBody, accept,
+        ResponseBody,
         body::{self, RequestBody},
         dispatch::ResourceRequest,
         respond,
@@ -25,6 +26,7 @@ use orrery_machinery::{
     descriptor::{Does, ResourceDescriptor, Storage, Subresource},
     status::ApiError,
 };
+use orrery_protobuf::accept;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -41,6 +43,9 @@ pub(crate) async fn serve(
         return subresource::serve(server, &resource, request).await;
     }
     let ResourceRequest { user, verb, path, query, parts, body, .. } = request;
+    if verb.writes() {
+        accept::check_writer(&parts.headers, || protobuf::has_message(&resource))?;
+    }
     let context = Context {
         caller: Some((&user, &server.authorizer)),
         resource: &resource,
@@ -143,12 +148,13 @@ impl Call<'_> {
                 };
                 let options = self.list_options(true)?;
                 let resource = Arc::clone(self.resource);
+                let media = presenter.watch_media();
                 let stream = registry.watch(&self.context, resource, options, presenter, settings).await?;
-                Ok(respond::with_body(200, "application/json", stream))
+                Ok(respond::with_body(200, media, stream))
             }
             Verb::List | Verb::Create | Verb::Update | Verb::Patch | Verb::Delete | Verb::DeleteCollection => {
                 match registry.list(&self.context, &self.list_options(false)?).await {
-                    Ok(listed) => presenter.list(listed),
+                    Ok(listed) => presenter.list(listed).await,
                     Err(error) => match list::expired_status(&error) {
                         Some(status) => Ok(respond::json(error.code, &status)),
                         None => Err(error),

@@ -96,7 +96,7 @@ impl Registry {
         let (watch, from) = match started {
             Ok(started) => started,
             Err(error @ (StoreError::Compacted { .. } | StoreError::Future { .. })) => {
-                return Ok(body::full(error_event(&store_error(error))));
+                return Ok(body::full(presenter.error_event(&store_error(error))));
             }
             Err(error) => return Err(store_error(error)),
         };
@@ -277,7 +277,7 @@ impl Running {
     }
 
     fn fail(&mut self, error: &ApiError) {
-        self.ready.push_back(error_event(error));
+        self.ready.push_back(self.presenter.error_event(error));
         self.ended = true;
     }
 }
@@ -289,12 +289,6 @@ fn bookmark(resource: &ResourceDescriptor, revision: Revision, initial: bool) ->
         meta::metadata_mut(&mut object).insert("annotations".into(), json!({INITIAL_EVENTS_END: "true"}));
     }
     object
-}
-
-fn error_event(error: &ApiError) -> Bytes {
-    let mut line = json!({"type": "ERROR", "object": error.to_status()}).to_string();
-    line.push('\n');
-    line.into()
 }
 
 /// What a `watch` on a single name is not: it is `list` with a field selector.

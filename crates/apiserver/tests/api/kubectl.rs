@@ -89,7 +89,14 @@ async fn kubectl_does_its_daily_work() {
     assert!(list.starts_with("NAME") && list.contains("DATA") && list.contains("a      1"), "{list}");
     // Sent as protobuf by kubectl 1.32 and later.
     kubectl.run(&["create", "namespace", "second"], "").await;
-    kubectl.run(&["create", "configmap", "b", "--from-literal=k=v"], "").await;
+    // The one option left that reads the OpenAPI document of version 2, in protobuf.
+    let explained = kubectl.run(&["explain", "pods.spec.containers", "--output=plaintext-openapiv2"], "").await;
+    assert!(explained.contains("envFrom\t<[]Object>") && explained.contains("stdin\t<boolean>"), "{explained}");
+    let spoken = kubectl.run(&["create", "configmap", "b", "--from-literal=k=v", "-v=8"], "").await;
+    let protobuf = "application/vnd.kubernetes.protobuf";
+    if spoken.contains(&format!("Accept: {protobuf}")) {
+        assert_eq!(spoken.matches(&format!("Content-Type: {protobuf}")).count(), 2, "both ways: {spoken}");
+    }
     kubectl.run(&["create", "secret", "generic", "s", "--from-literal=k=v"], "").await;
     let secret: Value = serde_json::from_str(&kubectl.run(&["get", "secret", "s", "-o", "json"], "").await).unwrap();
     assert_eq!((&secret["data"]["k"], &secret["type"]), (&json!("dg=="), &json!("Opaque")));

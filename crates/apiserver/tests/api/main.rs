@@ -14,6 +14,7 @@ mod kubelet;
 mod lifecycle;
 mod list_watch;
 mod patches;
+mod protobuf;
 mod remote;
 mod roles;
 mod support;
