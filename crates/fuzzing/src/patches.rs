@@ -1,7 +1,7 @@
 //! Patches.
 
 use crate::input::Source;
-use orrery_machinery::patch::{PatchKind, apply_shaped};
+use orrery_machinery::patch::{self, PatchKind};
 use orrery_machinery::shape::Shape;
 use serde_json::{Map, Value};
 use std::sync::LazyLock;
@@ -11,9 +11,9 @@ pub(crate) fn json(bytes: &[u8]) {
     let mut source = Source::new(bytes);
     let (from, to, operations) = (source.object(), source.object(), source.value());
     let difference = serde_json::to_value(json_patch::diff(&from, &to)).expect("a patch is JSON");
-    let patched = apply_shaped(PatchKind::Json, &from, &difference, None).expect("a difference applies");
+    let patched = patch::apply(PatchKind::Json, &from, &difference, None).expect("a difference applies");
     assert_eq!(patched, to, "what the difference makes is what it was taken from");
-    if let Ok(patched) = apply_shaped(PatchKind::Json, &from, &operations, None) {
+    if let Ok(patched) = patch::apply(PatchKind::Json, &from, &operations, None) {
         // What was stored is read again: it must not be nested deeper than a reader goes.
         let text = serde_json::to_vec(&patched).expect("an object is JSON");
         assert_eq!(serde_json::from_slice::<Value>(&text).expect("what a patch makes can be read"), patched);
@@ -24,7 +24,7 @@ pub(crate) fn json(bytes: &[u8]) {
 pub(crate) fn merge(bytes: &[u8]) {
     let mut source = Source::new(bytes);
     let (from, to, patch) = (source.object(), without_nulls(source.object()), source.object());
-    let merged = |object: &Value, patch: &Value| apply_shaped(PatchKind::Merge, object, patch, None);
+    let merged = |object: &Value, patch: &Value| patch::apply(PatchKind::Merge, object, patch, None);
     let difference = merge_difference(&from, &to);
     assert_eq!(merged(&from, &difference).expect("a difference applies"), to);
     let once = merged(&from, &patch).expect("every object is a merge patch");
@@ -70,7 +70,7 @@ pub(crate) fn strategic(bytes: &[u8]) {
     let mut source = Source::new(bytes);
     let (_, _, shape) = source.choose(&SHAPES);
     let (object, patch) = (source.object(), source.object());
-    let patched = |object: &Value, patch: &Value| apply_shaped(PatchKind::Strategic, object, patch, Some(shape));
+    let patched = |object: &Value, patch: &Value| patch::apply(PatchKind::Strategic, object, patch, Some(shape));
     let Ok(once) = patched(&object, &patch) else { return };
     if !patch.to_string().contains('$') {
         // Directives aside, a patch asks for a state and not for a step. Elements without their key are taken where no list

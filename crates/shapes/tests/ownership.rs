@@ -3,7 +3,7 @@
 use orrery_machinery::{
     apply::{Apply, Ignored, OneVersion, Resource, Update, Writer, apply, track},
     fields::FieldSet,
-    patch::{PatchKind, apply_shaped},
+    patch::{self, PatchKind},
     shape::Shape,
 };
 use serde_json::{Value, json};
@@ -196,7 +196,7 @@ fn ports_with_the_same_number_are_two_for_apply() {
 fn strategic_patches_ask_the_same_table() {
     let patched = |group: &str, version: &str, kind: &str, object: &Value, patch: &Value| {
         let shape = orrery_shapes::of(group, version, kind).unwrap();
-        apply_shaped(PatchKind::Strategic, object, patch, Some(&shape)).unwrap()
+        patch::apply(PatchKind::Strategic, object, patch, Some(&shape)).unwrap()
     };
     let pod = json!({"metadata": {"finalizers": ["a"]}, "spec": {
         "containers": [{"name": "a", "image": "x", "env": [{"name": "E", "value": "1"}], "command": ["run"]}, {"name": "b"}],
