@@ -30,13 +30,14 @@ mod auth;
 mod config;
 mod custom;
 mod discovery;
-mod envelope;
 mod http;
 mod metrics;
 mod object;
 mod registry;
 mod server;
 mod subresource;
+
+use orrery_envelope as envelope;
 
 pub use admission::{AdmissionRequest, Mark, Marks, Operation, Plugin, Reader, Review};
 pub use aggregate::Aggregator;

@@ -12,8 +12,10 @@
 //! converted and defaulted ([`decode`]).
 //!
 //! This is the only place that knows the format. Bytes that begin with `{` have no header; they are read the slow way.
+//!
+//! What it is not: it has no tasks and no store; it makes and reads bytes. Start reading at [`encode`], then [`Stored`].
+#![forbid(unsafe_code)]
 
-use crate::object;
 use bytes::{BufMut, Bytes};
 use orrery_machinery::{
     descriptor::ResourceDescriptor,
@@ -34,13 +36,13 @@ const FIXED: usize = 13;
 ///
 /// # Errors
 /// When the object cannot be converted to the stored version, or is nested so deep that readers would refuse it.
-pub(crate) fn encode(resource: &ResourceDescriptor, object: &Value) -> Result<Bytes, ApiError> {
+pub fn encode(resource: &ResourceDescriptor, object: &Value) -> Result<Bytes, ApiError> {
     if meta::is_deeper(object, meta::DEPTH_LIMIT) {
         let message = format!("the object is nested deeper than {} levels", meta::DEPTH_LIMIT);
         return Err(ApiError::bad_request(message));
     }
     let mut object = object.clone();
-    object::set_meta(&mut object, "resourceVersion", None);
+    meta::metadata_mut(&mut object).remove("resourceVersion");
     let as_served = resource.is_stored_as_served();
     if !as_served {
         resource.rules.on_write(&mut object)?;
@@ -52,9 +54,9 @@ pub(crate) fn encode(resource: &ResourceDescriptor, object: &Value) -> Result<By
 }
 
 /// The bytes for an object in the version that it says, whichever is stored.
-pub(crate) fn encode_as_is(resource: &ResourceDescriptor, object: &Value) -> Bytes {
+pub fn encode_as_is(resource: &ResourceDescriptor, object: &Value) -> Bytes {
     let mut object = object.clone();
-    object::set_meta(&mut object, "resourceVersion", None);
+    meta::metadata_mut(&mut object).remove("resourceVersion");
     write(resource, &object, false)
 }
 
@@ -69,7 +71,7 @@ fn write(resource: &ResourceDescriptor, object: &Value, as_served: bool) -> Byte
     out.put_u32_le(0);
     out.put_u32_le(resource.schema_generation);
     out.put_u32_le(splice);
-    put_text(&mut out, object::text(object, "/apiVersion"));
+    put_text(&mut out, object["apiVersion"].as_str().unwrap_or_default());
     index.put(&mut out);
     let header = u32::try_from(out.len()).unwrap_or(u32::MAX);
     out[1..5].copy_from_slice(&header.to_le_bytes());
@@ -145,7 +147,7 @@ impl<'a> Index<'a> {
 }
 
 /// The bytes of an entry, with what its header says.
-pub(crate) struct Stored<'a> {
+pub struct Stored<'a> {
     generation: u32,
     /// Where the resource version goes.
     splice: usize,
@@ -157,7 +159,7 @@ pub(crate) struct Stored<'a> {
 
 impl<'a> Stored<'a> {
     /// Reads the header; none when there is none, or not one that is understood.
-    pub(crate) fn read(value: &'a [u8]) -> Option<Self> {
+    pub fn read(value: &'a [u8]) -> Option<Self> {
         let (&FORMAT, _) = value.split_first()? else { return None };
         let number = |at: usize| value.get(at..at + 4).and_then(|n| n.try_into().ok()).map(u32::from_le_bytes);
         let header = usize::try_from(number(1)?).ok()?;
@@ -176,7 +178,7 @@ impl<'a> Stored<'a> {
     }
 
     /// Whether the bytes may be sent as they are to who asks for `resource`.
-    pub(crate) fn is_as_served(&self, resource: &ResourceDescriptor) -> bool {
+    pub fn is_as_served(&self, resource: &ResourceDescriptor) -> bool {
         self.splice > 0
             && self.generation == resource.schema_generation
             && resource.is_stored_as_served()
@@ -184,7 +186,7 @@ impl<'a> Stored<'a> {
     }
 
     /// Whether the selectors pick the object; only to be asked when it [`is_as_served`](Self::is_as_served).
-    pub(crate) fn is_selected(
+    pub fn is_selected(
         &self,
         resource: &ResourceDescriptor,
         (namespace, name): (&str, &str),
@@ -204,7 +206,7 @@ impl<'a> Stored<'a> {
     }
 
     /// Appends the object's JSON with `revision` for its resource version.
-    pub(crate) fn write(&self, revision: Revision, out: &mut Vec<u8>) {
+    pub fn write(&self, revision: Revision, out: &mut Vec<u8>) {
         let (before, after) = self.json.split_at(self.splice.min(self.json.len()));
         out.extend_from_slice(before);
         out.extend_from_slice(b"\"resourceVersion\":\"");
@@ -214,7 +216,7 @@ impl<'a> Stored<'a> {
     }
 
     /// How many bytes [`write`](Self::write) appends, or a few more.
-    pub(crate) fn length(&self) -> usize {
+    pub fn length(&self) -> usize {
         self.json.len() + 48
     }
 }
@@ -240,7 +242,7 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
 }
 
 /// Whether an entry is known to be of a version, such as `apps/v1`.
-pub(crate) fn is_of_version(entry: &Entry, api_version: &str) -> bool {
+pub fn is_of_version(entry: &Entry, api_version: &str) -> bool {
     Stored::read(&entry.value).is_some_and(|stored| stored.api_version == api_version)
 }
 
@@ -248,7 +250,7 @@ pub(crate) fn is_of_version(entry: &Entry, api_version: &str) -> bool {
 ///
 /// # Errors
 /// When the bytes are damaged.
-pub(crate) fn decode_stored(entry: &Entry) -> Result<Value, ApiError> {
+pub fn decode_stored(entry: &Entry) -> Result<Value, ApiError> {
     parse(entry).map(|(object, _)| with_version(object, entry.mod_revision))
 }
 
@@ -256,7 +258,7 @@ pub(crate) fn decode_stored(entry: &Entry) -> Result<Value, ApiError> {
 ///
 /// # Errors
 /// When the bytes are damaged, or the object cannot be converted.
-pub(crate) fn decode(resource: &ResourceDescriptor, entry: &Entry) -> Result<Value, ApiError> {
+pub fn decode(resource: &ResourceDescriptor, entry: &Entry) -> Result<Value, ApiError> {
     decode_at(resource, entry, entry.mod_revision)
 }
 
@@ -264,7 +266,7 @@ pub(crate) fn decode(resource: &ResourceDescriptor, entry: &Entry) -> Result<Val
 ///
 /// # Errors
 /// As [`decode`].
-pub(crate) fn decode_at(resource: &ResourceDescriptor, entry: &Entry, revision: Revision) -> Result<Value, ApiError> {
+pub fn decode_at(resource: &ResourceDescriptor, entry: &Entry, revision: Revision) -> Result<Value, ApiError> {
     let (mut object, generation) = parse(entry)?;
     let api_version = resource.api_version();
     if generation != Some(resource.schema_generation)
@@ -289,7 +291,7 @@ fn parse(entry: &Entry) -> Result<(Value, Option<u32>), ApiError> {
 }
 
 /// Sets the resource version.
-pub(crate) fn with_version(mut object: Value, revision: Revision) -> Value {
+pub fn with_version(mut object: Value, revision: Revision) -> Value {
     meta::metadata_mut(&mut object).insert("resourceVersion".to_owned(), json!(revision.0.to_string()));
     object
 }
