@@ -121,6 +121,7 @@ impl OneByOne {
         let path = sent.path.clone();
         let mut request = request(&self.address, sent)?;
         *request.uri_mut() = path.parse()?;
+        self.sender.ready().await?;
         whole(self.sender.send_request(request).await?).await
     }
 }
