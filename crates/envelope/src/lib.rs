@@ -16,6 +16,10 @@
 //! What it is not: it has no tasks and no store; it makes and reads bytes. Start reading at [`encode`], then [`Stored`].
 #![forbid(unsafe_code)]
 
+mod lines;
+
+pub use lines::Lines;
+
 use bytes::{BufMut, Bytes};
 use orrery_machinery::{
     descriptor::ResourceDescriptor,

@@ -53,6 +53,7 @@ pub(crate) struct Registry {
     table: Arc<RwLock<Arc<Table>>>,
     /// Objects of other versions, where another program converts them.
     pub(crate) conversions: Conversions,
+    lines: orrery_envelope::Lines,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) admission: Chain,
     pub(crate) reader: Reader,
@@ -69,7 +70,7 @@ impl Registry {
         let table = Arc::new(RwLock::new(Arc::new(Table::new(fixed.clone(), Vec::new()))));
         let reader = Reader::new(Arc::clone(&store));
         let conversions = Conversions::new(converter, reader.clone(), Arc::clone(&table));
-        Self { fixed, table, conversions, reader, store, admission }
+        Self { fixed, table, conversions, lines: orrery_envelope::Lines::default(), reader, store, admission }
     }
 
     /// What is served now.

@@ -181,6 +181,11 @@ impl Presenter {
         body::stream(chunks)
     }
 
+    /// Whether it writes objects as JSON and as they are, as most clients want them.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.representation == Representation::Object && self.format == Format::Json
+    }
+
     /// The media type of a watch.
     pub(crate) fn watch_media(&self) -> &'static str {
         match self.format {

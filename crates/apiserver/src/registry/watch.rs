@@ -18,6 +18,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::FutureExt;
+use orrery_envelope::Lines;
 use orrery_machinery::{
     descriptor::ResourceDescriptor,
     meta,
@@ -54,6 +55,8 @@ struct Running {
     /// Ends when the resource is no longer served as it was.
     life: CancellationToken,
     conversions: Conversions,
+    /// Where the bytes are that others get, too.
+    lines: Option<Lines>,
     /// Everything up to here has been given: where a reader may resume.
     complete: Revision,
     /// What the last bookmark said.
@@ -113,6 +116,7 @@ impl Registry {
             watch,
             resource,
             selection: options.selection,
+            lines: presenter.is_plain().then(|| self.lines.clone()),
             presenter,
             bookmarks: options.bookmarks,
             ticks,
@@ -234,7 +238,7 @@ impl Running {
 
     /// What the change means to this reader. An object that leaves the selection is deleted for it, in the state in which
     /// it last was selected.
-    async fn event(&mut self, change: &Change) -> Result<Option<Bytes>, ApiError> {
+    async fn event(&mut self, change: &Arc<Change>) -> Result<Option<Bytes>, ApiError> {
         let converted;
         let (current, previous) = if self.resource.converter.is_some() {
             let both = [&change.current, &change.previous].map(|entry| entry.iter().cloned().map(Arc::new));
@@ -252,7 +256,11 @@ impl Running {
             (Some(before), None) => ("DELETED", before),
             (None, None) => return Ok(None),
         };
-        self.presenter.event(kind, entry, change.revision).map(Some)
+        let mut make = || self.presenter.event(kind, entry, change.revision);
+        match &self.lines {
+            Some(lines) => lines.get((kind, change), &self.resource, make).map(Some),
+            None => make().map(Some),
+        }
     }
 
     fn selected<'a>(&self, entry: Option<&'a Entry>) -> Result<Option<&'a Entry>, ApiError> {
