@@ -26,15 +26,27 @@ pub(super) struct Place {
 
 /// Finds a container of a pod: the one named, the only one, or the one that the pod's annotation names.
 pub(super) async fn find(registry: &Registry, namespace: &str, pod: &str, wanted: &str) -> Result<Place, ApiError> {
+    let object = read(registry, namespace, pod).await?;
+    let container = choose(&object, wanted)?;
+    Ok(Place { container, ..host(registry, &object).await? })
+}
+
+/// Where the kubelet of a pod is, for none of its containers.
+pub(super) async fn of_pod(registry: &Registry, namespace: &str, pod: &str) -> Result<Place, ApiError> {
+    host(registry, &read(registry, namespace, pod).await?).await
+}
+
+async fn read(registry: &Registry, namespace: &str, pod: &str) -> Result<Value, ApiError> {
     let target = Target { group: "", resource: "pods", name: pod };
     let entry = registry.store.get(&key::object("", "pods", namespace, pod)).await.map_err(store_error)?;
-    let object = envelope::decode_stored(&entry.ok_or_else(|| ApiError::not_found(target))?)?;
-    let container = choose(&object, wanted)?;
-    let node = object::text(&object, "/spec/nodeName").to_owned();
-    if node.is_empty() {
-        return Err(ApiError::bad_request(format!("pod {pod} does not have a host assigned")));
+    envelope::decode_stored(&entry.ok_or_else(|| ApiError::not_found(target))?)
+}
+
+async fn host(registry: &Registry, pod: &Value) -> Result<Place, ApiError> {
+    match object::text(pod, "/spec/nodeName") {
+        "" => Err(ApiError::bad_request(format!("pod {} does not have a host assigned", meta::name(pod)))),
+        name => node(registry, name).await,
     }
-    Ok(Place { container, ..self::node(registry, &node).await? })
 }
 
 /// Where the kubelet of a node is, for none of its containers.

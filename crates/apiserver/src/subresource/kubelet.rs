@@ -68,6 +68,7 @@ pub(super) async fn refusal(response: Response<Incoming>) -> ApiError {
     match code {
         400 => ApiError::bad_request(why),
         404 => ApiError { code: 404, reason: "NotFound", message: why, details: None },
+        501 => ApiError { code: 501, reason: "NotImplemented", message: why, details: None },
         503 => ApiError::unavailable(why),
         _ => ApiError::internal(why),
     }

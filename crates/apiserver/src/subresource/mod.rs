@@ -40,7 +40,7 @@ pub(crate) async fn serve(
         ("binding", Verb::Create) if pods => binding::bind(server, resource, request).await,
         ("eviction", Verb::Create) if pods => eviction::evict(server, resource, request).await,
         ("log", Verb::Get) if pods => stream::logs(server, resource, request).await,
-        ("exec" | "attach", Verb::Get | Verb::Create) if pods => {
+        ("exec" | "attach" | "portforward", Verb::Get | Verb::Create) if pods => {
             let ResourceRequest { user, path, query, .. } = &request;
             let asked = (user.clone(), path.clone(), query.clone());
             admit_stream(server, resource, asked).await?;
@@ -52,14 +52,9 @@ pub(crate) async fn serve(
             connect(server, resource, (&user, path), options).await?;
             proxy::serve(server, resource, request).await
         }
-        ("portforward", Verb::Get | Verb::Create) if pods => Err(ApiError {
-            code: 501,
-            reason: "NotImplemented",
-            message: "this server does not forward ports of pods; reach the pod by its address or through a Service"
-                .into(),
-            details: None,
-        }),
-        ("binding" | "eviction" | "log" | "exec" | "attach", _) if pods => Err(ApiError::method_not_allowed()),
+        ("binding" | "eviction" | "log" | "exec" | "attach" | "portforward", _) if pods => {
+            Err(ApiError::method_not_allowed())
+        }
         _ => Err(ApiError::no_such_path()),
     }
 }
@@ -70,11 +65,17 @@ async fn admit_stream(
     resource: &ResourceDescriptor,
     (user, path, query): (User, ResourcePath, Query),
 ) -> Result<(), ApiError> {
-    let mut options = json!({"apiVersion": "v1", "container": query.get("container")});
-    for flag in ["stdin", "stdout", "stderr", "tty"] {
-        options[flag] = query.flag(flag)?.into();
+    let mut options = json!({"apiVersion": "v1"});
+    if path.subresource == "portforward" {
+        let ports = query.all("ports").flat_map(|ports| ports.split(',')).filter_map(|port| port.parse::<u16>().ok());
+        options["ports"] = ports.collect();
+    } else {
+        options["container"] = query.get("container").into();
+        for flag in ["stdin", "stdout", "stderr", "tty"] {
+            options[flag] = query.flag(flag)?.into();
+        }
+        options["command"] = query.all("command").collect();
     }
-    options["command"] = query.all("command").collect();
     connect(server, resource, (&user, path), options).await
 }
 

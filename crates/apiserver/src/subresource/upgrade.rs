@@ -1,8 +1,9 @@
-//! `pods/exec` and `pods/attach`: a WebSocket, relayed to the kubelet byte by byte after both sides have agreed to it.
+//! `pods/exec`, `pods/attach` and `pods/portforward`: an upgraded connection, relayed to the kubelet byte by byte after both
+//! sides have agreed to it. Which protocols there are, WebSocket or SPDY, is the kubelet's business.
 
 use super::{container, kubelet};
 use crate::{
-    http::{ResponseBody, body, dispatch::ResourceRequest},
+    http::{ResponseBody, body, dispatch::ResourceRequest, query::Query},
     server::ApiServer,
 };
 use ::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
@@ -11,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use orrery_machinery::status::ApiError;
 use std::sync::Arc;
 
-/// Agrees on a WebSocket with the kubelet and then with the client, and relays until either side is done.
+/// Agrees on a protocol with the kubelet and then with the client, and relays until either side is done.
 pub(super) async fn relay(
     server: &Arc<ApiServer>,
     mut request: ResourceRequest,
@@ -19,9 +20,15 @@ pub(super) async fn relay(
     let kubelets = kubelet::required(server.kubelets.as_ref())?;
     check_upgrade(&request.parts.headers, request.upgrades)?;
     let (namespace, pod) = (&request.path.namespace, &request.path.name);
-    let uri_query = stream_query(&request)?;
-    let place = container::find(&server.registry, namespace, pod, request.query.get("container")).await?;
-    let uri = format!("/{}/{namespace}/{pod}/{}?{uri_query}", request.path.subresource, place.container);
+    let (place, uri) = if request.path.subresource == "portforward" {
+        let query = ports_query(&request.query)?;
+        (container::of_pod(&server.registry, namespace, pod).await?, format!("/portForward/{namespace}/{pod}?{query}"))
+    } else {
+        let query = stream_query(&request)?;
+        let place = container::find(&server.registry, namespace, pod, request.query.get("container")).await?;
+        let uri = format!("/{}/{namespace}/{pod}/{}?{query}", request.path.subresource, place.container);
+        (place, uri)
+    };
     let forward = forward(&request.parts, &uri)?;
     let mut response = kubelets.send(&place, forward).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -62,31 +69,25 @@ pub(crate) fn on_upgrade(parts: &mut Parts) -> Option<OnUpgrade> {
 }
 
 fn check_upgrade(headers: &HeaderMap, upgrades: bool) -> Result<(), ApiError> {
-    let upgrade = headers.get(header::UPGRADE).and_then(|value| value.to_str().ok()).unwrap_or("");
     if !upgrades {
         return Err(ApiError::bad_request("clients within the server's process cannot upgrade connections"));
     }
-    if upgrade.eq_ignore_ascii_case("websocket") {
-        return Ok(());
+    if !headers.contains_key(header::UPGRADE) {
+        return Err(ApiError::bad_request("you must request an upgrade, as kubectl exec and port-forward do"));
     }
-    let what = if upgrade.to_ascii_lowercase().starts_with("spdy") {
-        "SPDY is not spoken here"
-    } else {
-        "you must request an upgrade"
-    };
-    Err(ApiError::bad_request(format!(
-        "{what}: use a client that streams over WebSocket, such as kubectl 1.31 or later"
-    )))
+    Ok(())
 }
 
 fn is_passed(header: &str) -> bool {
-    header.starts_with("sec-websocket-") || header == "upgrade"
+    header.starts_with("sec-websocket-") || matches!(header, "upgrade" | "x-stream-protocol-version")
 }
 
-/// The client's request as the kubelet gets it: only what the WebSocket needs, nothing of the client's identity.
+/// The client's request as the kubelet gets it: only what the upgrade needs, nothing of the client's identity.
 fn forward(parts: &Parts, uri: &str) -> Result<Request<body::RequestBody>, ApiError> {
     let mut forward =
         Request::get(uri).body(body::full("")).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    // WebSockets are asked for with GET, SPDY mostly with POST.
+    *forward.method_mut() = parts.method.clone();
     for (name, value) in &parts.headers {
         if is_passed(name.as_str()) {
             forward.headers_mut().append(name.clone(), value.clone());
@@ -94,6 +95,19 @@ fn forward(parts: &Parts, uri: &str) -> Result<Request<body::RequestBody>, ApiEr
     }
     forward.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     Ok(forward)
+}
+
+/// The query for the kubelet that says which ports are meant; a client of SPDY says it later.
+fn ports_query(query: &Query) -> Result<String, ApiError> {
+    let mut out = form_urlencoded::Serializer::new(String::new());
+    for port in query.all("ports").flat_map(|ports| ports.split(',')) {
+        if port.parse::<u16>().is_ok_and(|port| port > 0) {
+            out.append_pair("port", port);
+        } else {
+            return Err(ApiError::bad_request(format!("{port:?} is not a port")));
+        }
+    }
+    Ok(out.finish())
 }
 
 /// The query for the kubelet, which names the streams `input`, `output` and `error`.

@@ -14,7 +14,7 @@ use std::convert::Infallible;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
-/// Answers logs with the path that was asked for, and exec with an echo.
+/// Answers logs with the path that was asked for, and streams with an echo in the protocol that was asked for.
 async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().to_string();
     if path.starts_with("/containerLogs/") {
@@ -25,8 +25,9 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>,
         *response.status_mut() = http::StatusCode::BAD_REQUEST;
         return Ok(response);
     }
-    assert_eq!(request.headers()["sec-websocket-protocol"], "v5.channel.k8s.io");
-    assert!(!request.headers().contains_key("authorization"));
+    let headers = request.headers().clone();
+    assert!(!headers.contains_key("authorization"));
+    let path = format!("{} {path}", request.method());
     tokio::spawn(async move {
         let mut stream = TokioIo::new(hyper::upgrade::on(&mut request).await.unwrap());
         stream.write_all(format!("{path}\n").as_bytes()).await.unwrap();
@@ -34,11 +35,10 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>,
         stream.read_exact(&mut buffer).await.unwrap();
         stream.write_all(&buffer).await.unwrap();
     });
-    let response = Response::builder()
-        .status(101)
-        .header("upgrade", "websocket")
-        .header("connection", "upgrade")
-        .header("sec-websocket-protocol", "v5.channel.k8s.io");
+    let mut response = Response::builder().status(101).header("connection", "upgrade");
+    for name in ["upgrade", "sec-websocket-protocol", "x-stream-protocol-version"] {
+        response = headers.get_all(name).iter().take(1).fold(response, |all, value| all.header(name, value));
+    }
     Ok(response.body(Full::new(Bytes::new())).unwrap())
 }
 
@@ -97,58 +97,85 @@ async fn logs_are_streamed_from_the_kubelet() {
     server.get(&format!("{pods}/none/log")).await.expect(404);
 }
 
+/// Asks for a stream of the pod `a`.
+fn upgrade(method: &str, path: &str, headers: &[(&str, &str)]) -> Request<Empty<Bytes>> {
+    let mut request = Request::builder().method(method).uri(format!("/api/v1/namespaces/demo/pods/a/{path}"));
+    for (name, value) in [("host", "api"), ("connection", "Upgrade")].iter().chain(headers) {
+        request = request.header(*name, *value);
+    }
+    request.body(Empty::new()).unwrap()
+}
+
+const WEBSOCKET: &[(&str, &str)] = &[
+    ("upgrade", "websocket"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("sec-websocket-protocol", "v5.channel.k8s.io"),
+];
+const SPDY: &[(&str, &str)] = &[
+    ("upgrade", "SPDY/3.1"),
+    ("x-stream-protocol-version", "portforward.k8s.io"),
+    ("x-stream-protocol-version", "another"),
+];
+
 #[tokio::test]
-async fn exec_is_relayed_both_ways_once_the_kubelet_agrees() {
+async fn streams_are_relayed_both_ways_once_the_kubelet_agrees() {
     let server = start().await;
     let listening = server.listen().await;
     let admin = listening.authorities.client("root", Some("system:masters"));
-    let upgrade = |path: &str, protocol: &str| {
-        Request::get(format!("/api/v1/namespaces/demo/pods/a/{path}"))
-            .header("host", "api")
-            .header("connection", "Upgrade")
-            .header("upgrade", protocol)
-            .header("sec-websocket-version", "13")
-            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-            .header("sec-websocket-protocol", "v5.channel.k8s.io")
-            .body(Empty::<Bytes>::new())
-            .unwrap()
-    };
-    let stream = connect(&listening, Some(&admin)).await;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection.with_upgrades());
-    let spdy = sender.send_request(upgrade("exec?command=ls&stdout=1", "SPDY/3.1")).await.unwrap();
-    assert_eq!(spdy.status(), 400);
-    let text = spdy.into_body().collect().await.unwrap().to_bytes();
-    assert!(String::from_utf8_lossy(&text).contains("WebSocket"), "{text:?}");
-    let refused = sender.send_request(upgrade("exec?command=refuse&stdout=1", "websocket")).await.unwrap();
-    assert_eq!(refused.status(), 400);
-    let text = refused.into_body().collect().await.unwrap().to_bytes();
-    assert!(String::from_utf8_lossy(&text).contains("container not running"), "{text:?}");
-    let path = "exec?command=sh&command=-c&command=a%20b&stdin=true&stdout=true";
-    let mut agreed = sender.send_request(upgrade(path, "websocket")).await.unwrap();
-    assert_eq!(agreed.status(), 101);
-    assert_eq!(agreed.headers()["sec-websocket-protocol"], "v5.channel.k8s.io");
-    let mut stream = TokioIo::new(hyper::upgrade::on(&mut agreed).await.unwrap());
-    let expected = "/exec/demo/a/main?command=sh&command=-c&command=a+b&input=1&output=1\n";
-    let mut line = vec![0; expected.len()];
-    stream.read_exact(&mut line).await.unwrap();
-    assert_eq!(String::from_utf8(line).unwrap(), expected);
-    stream.write_all(b"hello").await.unwrap();
-    let mut echo = [0; 5];
-    stream.read_exact(&mut echo).await.unwrap();
-    assert_eq!(&echo, b"hello");
+    let exec = "exec?command=sh&command=-c&command=a%20b&stdin=true&stdout=true";
+    let table = [
+        ("GET", exec, WEBSOCKET, "GET /exec/demo/a/main?command=sh&command=-c&command=a+b&input=1&output=1\n"),
+        ("GET", "portforward?ports=80&ports=443", WEBSOCKET, "GET /portForward/demo/a?port=80&port=443\n"),
+        ("POST", "portforward", SPDY, "POST /portForward/demo/a?\n"),
+        ("POST", "attach?stdout=true", SPDY, "POST /attach/demo/a/main?output=1\n"),
+    ];
+    for (method, path, headers, expected) in table {
+        let stream = connect(&listening, Some(&admin)).await;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection.with_upgrades());
+        let mut agreed = sender.send_request(upgrade(method, path, headers)).await.unwrap();
+        assert_eq!(agreed.status(), 101, "{path}");
+        for name in ["upgrade", "sec-websocket-protocol", "x-stream-protocol-version"] {
+            let asked = headers.iter().find(|(given, _)| *given == name).map(|(_, value)| *value);
+            assert_eq!(agreed.headers().get(name).map(|value| value.to_str().unwrap()), asked, "{path}");
+        }
+        let mut stream = TokioIo::new(hyper::upgrade::on(&mut agreed).await.unwrap());
+        let mut line = vec![0; expected.len()];
+        stream.read_exact(&mut line).await.unwrap();
+        assert_eq!(String::from_utf8(line).unwrap(), expected);
+        stream.write_all(b"hello").await.unwrap();
+        let mut echo = [0; 5];
+        stream.read_exact(&mut echo).await.unwrap();
+        assert_eq!(&echo, b"hello");
+    }
 }
 
 #[tokio::test]
 async fn streams_that_cannot_be_had_are_refused_clearly() {
     let server = start().await;
-    let pods = "/api/v1/namespaces/demo/pods";
-    let plain = server.get(&format!("{pods}/a/exec?command=ls&stdout=1")).await;
-    assert_eq!(plain.status, 400);
-    server.get(&format!("{pods}/a/portforward?ports=80")).await.expect(501);
+    let listening = server.listen().await;
+    let admin_user = listening.authorities.client("root", Some("system:masters"));
+    let stream = connect(&listening, Some(&admin_user)).await;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection.with_upgrades());
+    let table = [
+        ("exec?command=refuse&stdout=1", WEBSOCKET, "container not running"),
+        ("exec?command=ls&stdout=1", &[], "you must request an upgrade"),
+        ("exec?stdout=1", WEBSOCKET, "at least one command"),
+        ("portforward?ports=80,http", WEBSOCKET, "http\\\" is not a port"),
+        ("portforward?ports=0", WEBSOCKET, "0\\\" is not a port"),
+    ];
+    for (path, headers, expected) in table {
+        let refused = sender.send_request(upgrade("GET", path, headers)).await.unwrap();
+        assert_eq!(refused.status(), 400, "{path}");
+        let text = refused.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.contains(expected), "{path}: {text}");
+    }
     let without = Server::start().await;
     without.namespace("demo").await;
-    let answer = without.call(&admin(), "GET", &format!("{pods}/a/log"), None).await;
+    let answer = without.call(&admin(), "GET", "/api/v1/namespaces/demo/pods/a/log", None).await;
     assert_eq!(answer.status, 503);
 }
 

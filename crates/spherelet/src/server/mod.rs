@@ -118,6 +118,7 @@ async fn handle(request: Request<Incoming>, directory: &Directory, ends: Cancell
         Ok(route) => route,
         Err(RouteError::NotFound) => return reply::text(StatusCode::NOT_FOUND, "404 page not found"),
         Err(RouteError::Method) => return reply::text(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed"),
+        Err(RouteError::NotServed(message)) => return reply::text(StatusCode::NOT_IMPLEMENTED, message),
         Err(RouteError::Malformed(message)) => return reply::text(StatusCode::BAD_REQUEST, message),
     };
     match route {

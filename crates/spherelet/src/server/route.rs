@@ -38,6 +38,8 @@ pub(super) enum RouteError {
     NotFound,
     Method,
     Malformed(&'static str),
+    /// What other kubelets serve, and this one does not.
+    NotServed(&'static str),
 }
 
 /// Reads a request's method and address.
@@ -60,6 +62,11 @@ pub(super) fn parse(method: &Method, uri: &Uri) -> Result<Route, RouteError> {
         }
         ["attach", namespace, pod, container] | ["attach", namespace, pod, _, container] => {
             (Route::Attach { place: place(namespace, pod, container), options: stream_options(query)? }, true)
+        }
+        ["portForward", ..] => {
+            return Err(RouteError::NotServed(
+                "this node does not forward ports of pods; reach the pod by its address",
+            ));
         }
         _ => return Err(RouteError::NotFound),
     };
@@ -131,6 +138,7 @@ mod tests {
         for (uri, expected) in table {
             assert_eq!(get(uri), Err(expected), "{uri}");
         }
+        assert!(matches!(get("/portForward/demo/hello"), Err(RouteError::NotServed(_))));
         assert_eq!(parse(&Method::DELETE, &"/pods".parse().unwrap()), Err(RouteError::Method));
         assert_eq!(parse(&Method::POST, &"/containerLogs/a/b/c".parse().unwrap()), Err(RouteError::Method));
     }

@@ -109,7 +109,9 @@ impl Handshake {
             values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(word))
         };
         if !names(header::CONNECTION, "upgrade") || !names(header::UPGRADE, "websocket") {
-            return Err(bad("streams are served over WebSocket only; use a client that speaks v5.channel.k8s.io"));
+            return Err(bad(
+                "streams are served over WebSocket only, not SPDY: use a client such as kubectl 1.31 or later",
+            ));
         }
         if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
             return Err((StatusCode::UPGRADE_REQUIRED, "the WebSocket version must be 13".to_owned()));
