@@ -45,23 +45,20 @@ pub fn encode(resource: &ResourceDescriptor, object: &Value) -> Result<Bytes, Ap
         let message = format!("the object is nested deeper than {} levels", meta::DEPTH_LIMIT);
         return Err(ApiError::bad_request(message));
     }
-    let mut object = object.clone();
-    meta::metadata_mut(&mut object).remove("resourceVersion");
-    let as_served = resource.is_stored_as_served();
-    if !as_served {
-        resource.rules.on_write(&mut object)?;
-        let stored = &resource.stored;
-        object["apiVersion"] = group_version(&stored.group, &stored.version).into();
-        object["kind"] = stored.kind.clone().into();
+    if resource.is_stored_as_served() {
+        return Ok(write(resource, object, true));
     }
-    Ok(write(resource, &object, as_served))
+    let mut object = object.clone();
+    resource.rules.on_write(&mut object)?;
+    let stored = &resource.stored;
+    object["apiVersion"] = group_version(&stored.group, &stored.version).into();
+    object["kind"] = stored.kind.clone().into();
+    Ok(write(resource, &object, false))
 }
 
 /// The bytes for an object in the version that it says, whichever is stored.
 pub fn encode_as_is(resource: &ResourceDescriptor, object: &Value) -> Bytes {
-    let mut object = object.clone();
-    meta::metadata_mut(&mut object).remove("resourceVersion");
-    write(resource, &object, false)
+    write(resource, object, false)
 }
 
 fn write(resource: &ResourceDescriptor, object: &Value, as_served: bool) -> Bytes {
@@ -83,25 +80,42 @@ fn write(resource: &ResourceDescriptor, object: &Value, as_served: bool) -> Byte
     out.into()
 }
 
-/// The object's JSON, and the place after `"metadata":{` in it; 0 when there is none where something may be put in.
+/// The object's JSON without its resource version, and the place after `"metadata":{` in it; 0 when there is none where
+/// something may be put in.
 fn write_json(object: &Value) -> (Vec<u8>, u32) {
     let mut out = Vec::with_capacity(1024);
     let Value::Object(fields) = object else { return (object.to_string().into_bytes(), 0) };
     let mut splice = 0;
+    put_fields(&mut out, fields.iter(), |out, name, value| match value {
+        Value::Object(metadata) if name == "metadata" => {
+            let before = out.len();
+            put_fields(out, metadata.iter().filter(|(name, _)| *name != "resourceVersion"), |out, _, value| {
+                put_json(out, value);
+            });
+            if out.len() > before + "{}".len() {
+                splice = u32::try_from(before + 1).unwrap_or(0);
+            }
+        }
+        value => put_json(out, value),
+    });
+    (out, splice)
+}
+
+fn put_fields<'a>(
+    out: &mut Vec<u8>,
+    fields: impl Iterator<Item = (&'a String, &'a Value)>,
+    mut put_value: impl FnMut(&mut Vec<u8>, &str, &Value),
+) {
     out.push(b'{');
-    for (index, (name, value)) in fields.iter().enumerate() {
+    for (index, (name, value)) in fields.enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        put_json(&mut out, name);
+        put_json(out, name);
         out.push(b':');
-        if name == "metadata" && value.as_object().is_some_and(|metadata| !metadata.is_empty()) {
-            splice = u32::try_from(out.len() + 1).unwrap_or(0);
-        }
-        put_json(&mut out, value);
+        put_value(out, name, value);
     }
     out.push(b'}');
-    (out, splice)
 }
 
 fn put_json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
