@@ -3,12 +3,10 @@
 mod namespace;
 mod node;
 mod pod;
-mod resources;
 
 pub use namespace::Namespace;
 pub use node::Node;
 pub use pod::{ContainerPort, Exit, Phase, Pod};
-pub use resources::{ResourceList, pod_resources, quantities};
 
 use std::collections::BTreeMap;
 

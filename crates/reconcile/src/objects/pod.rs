@@ -1,13 +1,17 @@
 //! Pods.
 
-use super::{ResourceList, kept, pod_resources};
+use super::kept;
 use crate::{Meta, Projected, Term};
 use k8s_openapi::{
     api::core::v1::{self, ContainerStatus, PodSpec, PodStatus, Toleration},
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::Timestamp,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 /// The annotations that some controller reads.
 const ANNOTATIONS: [&str; 6] = [
@@ -70,24 +74,10 @@ pub struct Pod {
     pub hostname: Option<String>,
     /// `spec.subdomain`.
     pub subdomain: Option<String>,
-    /// Whether it shares the host's network.
-    pub host_network: bool,
-    /// `spec.priorityClassName`.
-    pub priority_class: Option<String>,
-    /// Whether it has a deadline, which makes it `Terminating` in the words of quota scopes.
-    pub has_deadline: bool,
-    /// Whether it asks for a required or preferred affinity to pods of other namespaces (a quota scope).
-    pub crosses_namespaces: bool,
     /// What it bears.
-    pub tolerations: Vec<Toleration>,
+    pub tolerations: Arc<[Toleration]>,
     /// The ports that its containers name.
     pub ports: Vec<ContainerPort>,
-    /// What it asks for.
-    pub requests: ResourceList,
-    /// What it may take at most.
-    pub limits: ResourceList,
-    /// Names of the persistent volume claims that it uses.
-    pub claims: Vec<String>,
     /// Where it is in its life.
     pub phase: Phase,
     /// Why it is there, in one word, such as `Evicted`.
@@ -147,13 +137,6 @@ impl Pod {
     pub fn has_condition(&self, type_: &str, status: &str) -> bool {
         self.conditions.iter().any(|(t, s)| t == type_ && s == status)
     }
-
-    /// Whether none of its containers asks for CPU or memory (quality of service `BestEffort`).
-    #[must_use]
-    pub fn is_best_effort(&self) -> bool {
-        let any = |list: &ResourceList| ["cpu", "memory"].iter().any(|name| list.get(*name).is_some_and(|v| *v > 0));
-        !any(&self.requests) && !any(&self.limits)
-    }
 }
 
 impl Projected for Pod {
@@ -184,20 +167,12 @@ impl Projected for Pod {
 
 impl Pod {
     fn take_spec(&mut self, spec: PodSpec) {
-        self.requests = pod_resources(&spec, |resources| resources.requests.as_ref());
-        self.limits = pod_resources(&spec, |resources| resources.limits.as_ref());
         self.ports = ports(&spec);
         self.bound_to = bound_to(&spec);
-        self.crosses_namespaces = crosses_namespaces(&spec);
-        let volumes = spec.volumes.iter().flatten();
-        self.claims = volumes.filter_map(|v| Some(v.persistent_volume_claim.as_ref()?.claim_name.clone())).collect();
         self.node = spec.node_name.filter(|node| !node.is_empty());
         self.hostname = spec.hostname.filter(|name| !name.is_empty());
         self.subdomain = spec.subdomain.filter(|name| !name.is_empty());
-        self.host_network = spec.host_network.unwrap_or_default();
-        self.priority_class = spec.priority_class_name.filter(|name| !name.is_empty());
-        self.has_deadline = spec.active_deadline_seconds.is_some();
-        self.tolerations = spec.tolerations.unwrap_or_default();
+        self.tolerations = shared(spec.tolerations.unwrap_or_default());
     }
 
     fn take_status(&mut self, status: PodStatus) {
@@ -259,21 +234,19 @@ fn bound_to(spec: &PodSpec) -> Option<String> {
     by_name.values.as_ref()?.first().cloned()
 }
 
-fn crosses_namespaces(spec: &PodSpec) -> bool {
-    let Some(affinity) = &spec.affinity else { return false };
-    let near = affinity.pod_affinity.iter().flat_map(|affinity| {
-        let preferred = affinity.preferred_during_scheduling_ignored_during_execution.iter().flatten();
-        let required = affinity.required_during_scheduling_ignored_during_execution.iter().flatten();
-        required.chain(preferred.map(|preferred| &preferred.pod_affinity_term))
+/// The tolerations; those that nearly all pods have, which admission adds, are the same ones in each.
+fn shared(tolerations: Vec<Toleration>) -> Arc<[Toleration]> {
+    static USUAL: LazyLock<Arc<[Toleration]>> = LazyLock::new(|| {
+        let usual = |key: &str| Toleration {
+            key: Some(key.to_owned()),
+            operator: Some("Exists".to_owned()),
+            effect: Some("NoExecute".to_owned()),
+            toleration_seconds: Some(300),
+            value: None,
+        };
+        Arc::new(["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"].map(usual))
     });
-    let far = affinity.pod_anti_affinity.iter().flat_map(|affinity| {
-        let preferred = affinity.preferred_during_scheduling_ignored_during_execution.iter().flatten();
-        let required = affinity.required_during_scheduling_ignored_during_execution.iter().flatten();
-        required.chain(preferred.map(|preferred| &preferred.pod_affinity_term))
-    });
-    near.chain(far).any(|term| {
-        term.namespace_selector.is_some() || term.namespaces.as_ref().is_some_and(|namespaces| !namespaces.is_empty())
-    })
+    if tolerations == **USUAL { Arc::clone(&USUAL) } else { tolerations.into() }
 }
 
 #[cfg(test)]
@@ -307,6 +280,5 @@ mod tests {
         let minute = Duration::from_secs(60);
         assert_eq!(pod.available_in(minute, at("2026-01-01T00:00:20Z")), Some(Duration::from_secs(40)));
         assert!(pod.is_available(minute, at("2026-01-01T00:01:00Z")));
-        assert!(!pod.is_best_effort());
     }
 }
