@@ -2,8 +2,8 @@
 
 use super::Level;
 use crate::{User, user::user_info};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// How far a request has come.
@@ -33,20 +33,26 @@ impl Stage {
 }
 
 /// The object that a request is about. Empty texts mean "none".
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ObjectRef {
-    /// API group.
-    pub group: String,
-    /// API version.
-    pub version: String,
     /// Plural.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub resource: String,
-    /// Such as `status`.
-    pub subresource: String,
     /// Namespace.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub namespace: String,
     /// Name.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// API group.
+    #[serde(rename = "apiGroup", skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// API version.
+    #[serde(rename = "apiVersion", skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// Such as `status`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subresource: String,
 }
 
 /// What is known about a request at a stage.
@@ -90,70 +96,92 @@ impl Event {
     /// The line, without its end.
     #[must_use]
     pub fn to_line(&self) -> Vec<u8> {
-        let mut event = Map::new();
-        let mut put = |field: &str, value: Value| {
-            let empty = match &value {
-                Value::Null => true,
-                Value::String(text) => text.is_empty(),
-                Value::Object(map) => map.is_empty(),
-                _ => false,
-            };
-            if !empty {
-                event.insert(field.to_owned(), value);
-            }
+        let line = Line {
+            kind: "Event",
+            api_version: "audit.k8s.io/v1",
+            level: self.level.as_str(),
+            audit_id: &self.id,
+            stage: self.stage.as_str(),
+            request_uri: &self.uri,
+            verb: &self.verb,
+            user: user_info(&self.user),
+            impersonated_user: self.impersonated.as_ref().map(user_info),
+            source_ips: self.source.map(|source| [source]),
+            user_agent: &self.user_agent,
+            object_ref: self.object.as_ref(),
+            response_status: self.status.as_ref().map(Status::of),
+            request_object: self.request.as_ref(),
+            response_object: self.response.as_ref(),
+            request_received_timestamp: micros(self.received),
+            stage_timestamp: micros(self.at),
+            annotations: &self.annotations,
         };
-        put("kind", json!("Event"));
-        put("apiVersion", json!("audit.k8s.io/v1"));
-        put("level", json!(self.level.as_str()));
-        put("auditID", json!(self.id));
-        put("stage", json!(self.stage.as_str()));
-        put("requestURI", json!(self.uri));
-        put("verb", json!(self.verb));
-        put("user", user_info(&self.user));
-        put("impersonatedUser", self.impersonated.as_ref().map_or(Value::Null, user_info));
-        put("sourceIPs", self.source.map_or(Value::Null, |source| json!([source])));
-        put("userAgent", json!(self.user_agent));
-        put("objectRef", self.object.as_ref().map_or(Value::Null, object));
-        put("responseStatus", self.status.as_ref().map_or(Value::Null, status));
-        put("requestObject", self.request.clone().unwrap_or(Value::Null));
-        put("responseObject", self.response.clone().unwrap_or(Value::Null));
-        put("requestReceivedTimestamp", micros(self.received));
-        put("stageTimestamp", micros(self.at));
-        put("annotations", json!(self.annotations));
-        serde_json::to_vec(&event).expect("an event is JSON")
+        serde_json::to_vec(&line).expect("an event is JSON")
     }
 }
 
-fn micros(time: jiff::Timestamp) -> Value {
-    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string().into()
+/// `Event` of `audit.k8s.io/v1`, in upstream's order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    kind: &'a str,
+    api_version: &'a str,
+    level: &'a str,
+    #[serde(rename = "auditID")]
+    audit_id: &'a str,
+    stage: &'a str,
+    #[serde(rename = "requestURI")]
+    request_uri: &'a str,
+    verb: &'a str,
+    user: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impersonated_user: Option<Value>,
+    #[serde(rename = "sourceIPs", skip_serializing_if = "Option::is_none")]
+    source_ips: Option<[std::net::IpAddr; 1]>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    user_agent: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object_ref: Option<&'a ObjectRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_status: Option<Status<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_object: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_object: Option<&'a Value>,
+    request_received_timestamp: String,
+    stage_timestamp: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'a BTreeMap<String, String>,
 }
 
-fn object(object: &ObjectRef) -> Value {
-    let fields = [
-        ("resource", &object.resource),
-        ("namespace", &object.namespace),
-        ("name", &object.name),
-        ("apiGroup", &object.group),
-        ("apiVersion", &object.version),
-        ("subresource", &object.subresource),
-    ];
-    let set = fields.into_iter().filter(|(_, text)| !text.is_empty());
-    set.map(|(field, text)| (field.to_owned(), json!(text))).collect::<Map<_, _>>().into()
+#[derive(Serialize)]
+struct Status<'a> {
+    metadata: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    code: u16,
 }
 
-fn status((code, reason, message): &(u16, String, String)) -> Value {
-    let mut status = json!({"metadata": {}, "code": code});
-    if *code >= 400 {
-        status["status"] = json!("Failure");
-        status["reason"] = json!(reason);
-        status["message"] = json!(message);
+impl<'a> Status<'a> {
+    fn of((code, reason, message): &'a (u16, String, String)) -> Self {
+        let of_failure = |text: &'a str| (*code >= 400).then_some(text);
+        let (status, message, reason) = (of_failure("Failure"), of_failure(message), of_failure(reason));
+        Self { metadata: Map::new(), status, message, reason, code: *code }
     }
-    status
+}
+
+fn micros(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_line_says_who_did_what_and_how_it_ended() {
