@@ -29,6 +29,7 @@ use orrery_machinery::{
     status::ApiError,
 };
 use orrery_store::{Entry, Revision};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 /// The format of the header.
@@ -77,7 +78,8 @@ fn write(resource: &ResourceDescriptor, object: &Value, as_served: bool) -> Byte
     let header = u32::try_from(out.len()).unwrap_or(u32::MAX);
     out[1..5].copy_from_slice(&header.to_le_bytes());
     out.extend_from_slice(&json);
-    out.into()
+    // It stays as long as the object: no more memory than it needs.
+    out.into_boxed_slice().into()
 }
 
 /// The object's JSON without its resource version, and the place after `"metadata":{` in it; 0 when there is none where
@@ -170,8 +172,8 @@ pub struct Stored<'a> {
     /// Where the resource version goes.
     splice: usize,
     api_version: &'a str,
-    labels: Vec<(&'a str, &'a str)>,
-    fields: Vec<&'a str>,
+    /// Labels and selectable fields; read when they are asked for.
+    index: &'a [u8],
     json: &'a [u8],
 }
 
@@ -183,6 +185,13 @@ impl<'a> Stored<'a> {
         let header = usize::try_from(number(1)?).ok()?;
         let mut rest = value.get(FIXED..header)?;
         let api_version = take_text(&mut rest)?;
+        let splice = usize::try_from(number(9)?).ok()?;
+        Some(Self { generation: number(5)?, splice, api_version, index: rest, json: value.get(header..)? })
+    }
+
+    /// Labels, and the values of the selectable fields; none when the header is damaged.
+    fn index(&self) -> Option<(Vec<(&'a str, &'a str)>, Vec<&'a str>)> {
+        let mut rest = self.index;
         let mut labels = Vec::new();
         for _ in 0..take_u16(&mut rest)? {
             labels.push((take_text(&mut rest)?, take_text(&mut rest)?));
@@ -191,8 +200,7 @@ impl<'a> Stored<'a> {
         for _ in 0..take_u16(&mut rest)? {
             fields.push(take_text(&mut rest)?);
         }
-        let splice = usize::try_from(number(9)?).ok()?;
-        Some(Self { generation: number(5)?, splice, api_version, labels, fields, json: value.get(header..)? })
+        Some((labels, fields))
     }
 
     /// Whether the bytes may be sent as they are to who asks for `resource`.
@@ -203,27 +211,29 @@ impl<'a> Stored<'a> {
             && is_api_version(self.api_version, resource)
     }
 
-    /// Whether the selectors pick the object; only to be asked when it [`is_as_served`](Self::is_as_served).
+    /// Whether the selectors pick the object; only to be asked when it [`is_as_served`](Self::is_as_served). None when the
+    /// header is damaged.
     pub fn is_selected(
         &self,
         resource: &ResourceDescriptor,
         (namespace, name): (&str, &str),
         labels: &LabelSelector,
         fields: &FieldSelector,
-    ) -> bool {
-        let label = |key: &str| self.labels.iter().find(|(found, _)| *found == key).map(|(_, value)| *value);
+    ) -> Option<bool> {
+        let (all_labels, all_fields) = self.index()?;
+        let label = |key: &str| all_labels.iter().find(|(found, _)| *found == key).map(|(_, value)| *value);
         let field = |path: &str| match path {
             "metadata.name" => name,
             "metadata.namespace" => namespace,
             path => {
                 let position = resource.selectable_fields.iter().position(|field| field.path == path);
-                position.and_then(|position| self.fields.get(position).copied()).unwrap_or("")
+                position.and_then(|position| all_fields.get(position).copied()).unwrap_or("")
             }
         };
-        labels.matches_by(label) && fields.matches_by(field)
+        Some(labels.matches_by(label) && fields.matches_by(field))
     }
 
-    /// Appends the object's JSON with `revision` for its resource version.
+    /// Appends the JSON with `revision` for its resource version.
     pub fn write(&self, revision: Revision, out: &mut Vec<u8>) {
         let (before, after) = self.json.split_at(self.splice.min(self.json.len()));
         out.extend_from_slice(before);
@@ -231,6 +241,17 @@ impl<'a> Stored<'a> {
         out.extend_from_slice(revision.0.to_string().as_bytes());
         out.extend_from_slice(b"\",");
         out.extend_from_slice(after);
+    }
+
+    /// What stands for the object where only its metadata is wanted: its header with the JSON of the metadata. None when the
+    /// JSON is damaged; only to be asked when it [`is_as_served`](Self::is_as_served).
+    pub fn metadata(self) -> Option<Self> {
+        // It begins with the brace before the place of the resource version.
+        let rest = self.json.get(self.splice.checked_sub(1)?..)?;
+        let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<IgnoredAny>();
+        values.next()?.ok()?;
+        let json = rest.get(..values.byte_offset())?;
+        Some(Self { json, splice: 1, ..self })
     }
 
     /// How many bytes [`write`](Self::write) appends, or a few more.
@@ -360,6 +381,9 @@ mod tests {
         assert!(bytes.len() <= stored.length());
         let parsed: Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(parsed, decode(&widgets(), &entry).unwrap());
+        bytes.clear();
+        stored.metadata().unwrap().write(Revision(9), &mut bytes);
+        assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), parsed["metadata"]);
     }
 
     #[test]
@@ -376,7 +400,7 @@ mod tests {
         for (labels, fields, expected) in table {
             let labels = LabelSelector::parse(labels).unwrap();
             let fields = FieldSelector::parse(fields, &widgets()).unwrap();
-            assert_eq!(stored.is_selected(&widgets(), ("n", "a"), &labels, &fields), expected);
+            assert_eq!(stored.is_selected(&widgets(), ("n", "a"), &labels, &fields), Some(expected));
         }
     }
 

@@ -124,13 +124,16 @@ impl Selection {
         if self.is_everything() {
             return Ok(true);
         }
-        match Stored::read(&entry.value).filter(|stored| stored.is_as_served(resource)) {
-            Some(stored) => Ok(stored.is_selected(resource, key::parts(&entry.key), &self.labels, &self.fields)),
-            None => {
+        let stored = Stored::read(&entry.value).filter(|stored| stored.is_as_served(resource));
+        let by_header =
+            |stored: Stored<'_>| stored.is_selected(resource, key::parts(&entry.key), &self.labels, &self.fields);
+        stored.and_then(by_header).map_or_else(
+            || {
                 let object = envelope::decode(resource, entry)?;
                 Ok(self.labels.matches(&object) && self.fields.matches(&object))
-            }
-        }
+            },
+            Ok,
+        )
     }
 }
 

@@ -34,6 +34,9 @@ use std::sync::Arc;
 /// How many bytes of a list are made at a time.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
+/// What stands before metadata that is all of an object that is wanted; see [`table::partial_object_metadata`].
+const PARTIAL: &str = r#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#;
+
 /// Writes objects as one client wants them.
 pub(crate) struct Presenter {
     resource: Arc<ResourceDescriptor>,
@@ -71,23 +74,26 @@ impl Presenter {
     /// When the entry is damaged or cannot be converted.
     pub(crate) fn object(&self, entry: &Entry) -> Result<Vec<u8>, ApiError> {
         let mut out = Vec::new();
-        match self.representation {
-            Representation::Object => self.write(entry, entry.mod_revision, &mut out)?,
-            Representation::Metadata | Representation::Table => {
-                put(&mut out, &self.shown(envelope::decode(&self.resource, entry)?));
-            }
-        }
+        self.write(entry, entry.mod_revision, &mut out)?;
         Ok(out)
     }
 
-    /// Appends the object as it is.
+    /// Appends the object as the client wants it.
     pub(super) fn write(&self, entry: &Entry, revision: Revision, out: &mut Vec<u8>) -> Result<(), ApiError> {
-        match self.as_served(entry) {
-            Some(stored) => {
-                out.reserve(stored.length());
-                stored.write(revision, out);
-            }
-            None => put(out, &envelope::decode_at(&self.resource, entry, revision)?),
+        let stored = self.as_served(entry);
+        let metadata = self.representation == Representation::Metadata;
+        let stored = if metadata { stored.and_then(Stored::metadata) } else { stored };
+        let Some(stored) = stored.filter(|_| self.representation != Representation::Table) else {
+            put(out, &self.shown(envelope::decode_at(&self.resource, entry, revision)?));
+            return Ok(());
+        };
+        out.reserve(stored.length() + PARTIAL.len());
+        if metadata {
+            out.extend_from_slice(PARTIAL.as_bytes());
+        }
+        stored.write(revision, out);
+        if metadata {
+            out.push(b'}');
         }
         Ok(())
     }
@@ -119,14 +125,14 @@ impl Presenter {
         if let Some(remaining) = listed.remaining {
             metadata["remainingItemCount"] = remaining.into();
         }
-        let plain = self.representation == Representation::Object;
-        if plain && self.format == Format::Protobuf {
+        if self.representation == Representation::Object && self.format == Format::Protobuf {
             match protobuf::list(&self, &self.resource, &listed.entries, &metadata).await {
                 Ok(body) => return Ok(respond::with_body(200, orrery_protobuf::MEDIA_TYPE, body)),
                 Err(error) => tracing::warn!(error = error.message, "a list is sent as JSON, not as protobuf"),
             }
         }
-        if plain && listed.entries.iter().all(|entry| self.as_served(entry).is_some()) {
+        let written = self.representation != Representation::Table && self.format == Format::Json;
+        if written && listed.entries.iter().all(|entry| self.as_served(entry).is_some()) {
             return Ok(respond::with_body(200, "application/json", self.stream(listed.entries, &metadata)));
         }
         let decode = |entry: &Arc<Entry>| envelope::decode(&self.resource, entry);
@@ -138,28 +144,22 @@ impl Presenter {
     pub(crate) fn objects(&self, objects: &[Value], metadata: &Value) -> Value {
         match self.representation {
             Representation::Object => {
-                let mut list = self.empty_list(metadata);
-                list["items"] = objects.into();
-                list
+                json!({"kind": self.resource.list_kind, "apiVersion": self.resource.api_version(), "metadata": metadata, "items": objects})
             }
             Representation::Metadata => table::partial_object_metadata_list(objects, metadata),
             Representation::Table => self.table(objects, metadata),
         }
     }
 
-    fn empty_list(&self, metadata: &Value) -> Value {
-        json!({"kind": self.resource.list_kind, "apiVersion": self.resource.api_version(), "metadata": metadata, "items": []})
-    }
-
     /// A list whose entries are all as served.
     fn stream(self, entries: Vec<Arc<Entry>>, metadata: &Value) -> ResponseBody {
-        let mut head = self.empty_list(metadata);
+        let mut head = self.objects(&[], metadata);
         head.as_object_mut().map(|list| list.remove("items"));
         let mut first = serde_json::to_vec(&head).expect("a JSON value can be written");
         first.pop();
         first.extend_from_slice(b",\"items\":[");
         let rest = entries.into_iter().enumerate().peekable();
-        let chunks = futures::stream::unfold(Some((first, rest)), |state| {
+        let chunks = futures::stream::unfold(Some((first, rest)), move |state| {
             std::future::ready(state.map(|(mut out, mut rest)| {
                 while out.len() < CHUNK_BYTES
                     && let Some((index, entry)) = rest.next()
@@ -167,9 +167,8 @@ impl Presenter {
                     if index > 0 {
                         out.push(b',');
                     }
-                    if let Some(stored) = Stored::read(&entry.value) {
-                        stored.write(entry.mod_revision, &mut out);
-                    }
+                    // Only what is not as served can fail.
+                    let _ = self.write(&entry, entry.mod_revision, &mut out);
                 }
                 if rest.peek().is_some() {
                     return (Ok::<_, BoxError>(Bytes::from(out)), Some((Vec::with_capacity(CHUNK_BYTES + 4096), rest)));
@@ -199,14 +198,16 @@ impl Presenter {
     /// # Errors
     /// When the entry is damaged or cannot be converted.
     pub(crate) fn event(&mut self, kind: &str, entry: &Entry, revision: Revision) -> Result<Bytes, ApiError> {
-        if self.representation != Representation::Object {
+        if self.representation == Representation::Table {
             let object = envelope::decode_at(&self.resource, entry, revision)?;
             return Ok(self.event_of(kind, &object));
         }
         if self.format == Format::Protobuf {
             let mut json = Vec::new();
             self.write(entry, revision, &mut json)?;
-            return protobuf::event(kind, (&self.resource.api_version(), &self.resource.kind), Json::Text(&json));
+            let own = (&*self.resource.api_version(), &*self.resource.kind);
+            let types = if self.representation == Representation::Object { own } else { table::PARTIAL_METADATA };
+            return protobuf::event(kind, types, Json::Text(&json));
         }
         let mut line = Vec::with_capacity(entry.value.len() + 128);
         line.extend_from_slice(b"{\"type\":\"");

@@ -114,11 +114,15 @@ pub fn render<'a>(
     })
 }
 
+/// `apiVersion` and `kind` of objects of which there is only the metadata.
+pub const PARTIAL_METADATA: (&str, &str) = ("meta.k8s.io/v1", "PartialObjectMetadata");
+
 /// The object cut down to `PartialObjectMetadata`.
 #[must_use]
 pub fn partial_object_metadata(object: &Value) -> Value {
     let metadata = object["metadata"].as_object().cloned().unwrap_or_else(Map::new);
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+    let (api_version, kind) = PARTIAL_METADATA;
+    json!({"kind": kind, "apiVersion": api_version, "metadata": metadata})
 }
 
 /// A list cut down to `PartialObjectMetadataList`.
