@@ -62,7 +62,7 @@ impl Plugin for Priority {
         }
         spec["priority"] = json!(value);
         spec["preemptionPolicy"] = json!(policy);
-        Ok(true)
+        Ok(false)
     }
 
     async fn check(

@@ -29,11 +29,10 @@ impl Plugin for ServiceAccount {
         let account = account(request, pod).await?;
         let secrets = &account["imagePullSecrets"];
         let has_own = pod["spec"]["imagePullSecrets"].as_array().is_some_and(|own| !own.is_empty());
-        if has_own || secrets.as_array().is_none_or(Vec::is_empty) {
-            return Ok(false);
+        if !has_own && secrets.as_array().is_some_and(|secrets| !secrets.is_empty()) {
+            pod["spec"]["imagePullSecrets"] = secrets.clone();
         }
-        pod["spec"]["imagePullSecrets"] = secrets.clone();
-        Ok(true)
+        Ok(false)
     }
 }
 

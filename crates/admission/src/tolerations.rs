@@ -21,7 +21,8 @@ impl Plugin for DefaultTolerationSeconds {
     }
 
     async fn change(&self, _: &AdmissionRequest<'_>, pod: &mut Value, _: &mut Review) -> Result<bool, ApiError> {
-        Ok(add(pod))
+        add(pod);
+        Ok(false)
     }
 }
 

@@ -96,7 +96,8 @@ pub trait Plugin: Send + Sync + 'static {
     /// Whether the plugin has anything to do with the request. Cheap: it is called for each.
     fn handles(&self, request: &AdmissionRequest<'_>) -> bool;
 
-    /// Changes a new or changed object, and tells whether it did.
+    /// Changes a new or changed object, and tells whether it has to be decoded and defaulted again. Who sets fields as their
+    /// types and defaults want them need not.
     ///
     /// # Errors
     /// When the request is refused.

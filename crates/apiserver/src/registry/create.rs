@@ -66,14 +66,15 @@ impl Registry {
             self.admission.change(context, &self.reader, None, &mut new, &mut review).await?;
             validate(context, &new)?;
             self.admission.check(context, &self.reader, None, Some(&new), &mut review).await?;
-            match self.insert(context, &new, &review).await? {
+            let name = meta::name(&new).to_owned();
+            match self.insert(context, new, &review).await? {
                 Inserted::Done(object) => {
                     warnings.append(&mut review.warnings);
                     warnings.extend(context.resource.rules.warnings(&object, None));
                     return Ok(Written::kept(object, warnings));
                 }
                 Inserted::Taken if generates && names < NAME_ATTEMPTS => names += 1,
-                Inserted::Taken => return Err(ApiError::already_exists(context.target(meta::name(&new)))),
+                Inserted::Taken => return Err(ApiError::already_exists(context.target(&name))),
                 Inserted::Again => {}
             }
         }
@@ -100,21 +101,21 @@ impl Registry {
     }
 
     /// Writes the new object and what goes with it, if its namespace is there and takes new objects at the same revision.
-    async fn insert(&self, context: &Context<'_>, new: &Value, review: &Review) -> Result<Inserted, ApiError> {
-        let name = meta::name(new);
+    async fn insert(&self, context: &Context<'_>, new: Value, review: &Review) -> Result<Inserted, ApiError> {
+        let name = meta::name(&new);
         let key = context.key(name);
         let mut txn =
-            Txn { compare: vec![Compare::Absent(key.clone())], ops: vec![self.put(context, key.clone(), new).await?] };
+            Txn { compare: vec![Compare::Absent(key.clone())], ops: vec![self.put(context, key.clone(), &new).await?] };
         if let Some((key, revision)) = self.namespace_for(context, name).await? {
             txn.compare.push(Compare::ModRevision(key, revision));
         }
         if context.options.dry_run {
             let taken = self.store.get(&key).await.map_err(store_error)?.is_some();
-            return Ok(if taken { Inserted::Taken } else { Inserted::Done(new.clone()) });
+            return Ok(if taken { Inserted::Taken } else { Inserted::Done(new) });
         }
         self.write_also(review, &mut txn)?;
         Ok(match self.store.txn(txn).await.map_err(store_error)? {
-            TxnOutcome::Committed(revision) => Inserted::Done(envelope::with_version(new.clone(), revision)),
+            TxnOutcome::Committed(revision) => Inserted::Done(envelope::with_version(new, revision)),
             TxnOutcome::Conflict(present) if present.first().is_some_and(Option::is_some) => Inserted::Taken,
             TxnOutcome::Conflict(_) => Inserted::Again,
         })

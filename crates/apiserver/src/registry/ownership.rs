@@ -57,19 +57,23 @@ impl Registry {
             return Ok(());
         }
         let answers = Answers::default();
-        loop {
+        let problem = loop {
+            if context.resource.converter.is_none() {
+                break track(context, &self.table(), live, new, &answers);
+            }
+            // What is not known yet is asked for, and then all begins anew.
             let mut tracked = new.clone();
             let problem = track(context, &self.table(), live, &mut tracked, &answers);
-            if self.conversions.answer(context.resource, &answers).await? {
-                continue;
+            if !self.conversions.answer(context.resource, &answers).await? {
+                *new = tracked;
+                break problem;
             }
-            *new = tracked;
-            if let Some(problem) = problem {
-                let name = meta::name(new);
-                tracing::debug!(kind = %context.resource.kind, name, problem, "the owners of fields stay as they were");
-            }
-            return Ok(());
+        };
+        if let Some(problem) = problem {
+            let name = meta::name(new);
+            tracing::debug!(kind = %context.resource.kind, name, problem, "the owners of fields stay as they were");
         }
+        Ok(())
     }
 }
 
