@@ -28,6 +28,9 @@ use std::{
 use tokio::sync::broadcast;
 use tokio_rustls::TlsAcceptor;
 
+/// The file with the object that it gives out.
+const OBJECT: &str = "bare-object.json";
+
 type Body = UnsyncBoxBody<Bytes, Failure>;
 
 /// The peer's process.
@@ -37,7 +40,9 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    pub(crate) fn start(directory: &Path) -> Result<Self, Failure> {
+    /// Starts it; `object` is what it gives out, the product's own pod as that gives it out.
+    pub(crate) fn start(directory: &Path, object: &[u8]) -> Result<Self, Failure> {
+        std::fs::write(directory.join(OBJECT), object)?;
         let mut command = Command::new(std::env::current_exe()?);
         let mut child = command.arg("bare").arg(directory).stdout(Stdio::piped()).spawn()?;
         let mut address = String::new();
@@ -82,7 +87,7 @@ pub(crate) async fn serve(directory: &Path) -> Result<(), Failure> {
     let tls = tls::server(&credentials, clients, &["h2", "http/1.1"])?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
-    let object = product::pod("pod");
+    let object = Bytes::from(std::fs::read(directory.join(OBJECT))?);
     let items = [&object[..], b","].concat().repeat(NAMESPACE);
     let store = Embedded::open(&directory.join("bare.db"), EmbeddedOptions::default()).await?;
     let server = Arc::new(Server { store, object, items: items.into(), events: broadcast::Sender::new(4096) });
@@ -110,15 +115,16 @@ async fn answer(server: Arc<Server>, request: Request<Incoming>) -> Result<Respo
             let value = request.into_body().collect().await?.to_bytes();
             // A number makes names of their own out of the paths that many share.
             let key = format!("{path}/{}", rand::random::<u64>());
-            let value = if value.len() < server.object.len() { server.object.clone() } else { value };
-            let ops = vec![Op::Put { key, value: value.clone(), ttl: None }];
+            // It is read, as the product does, and what the product would store is stored.
+            drop(value);
+            let ops = vec![Op::Put { key, value: server.object.clone(), ttl: None }];
             server.store.txn(Txn { compare: Vec::new(), ops }).await?;
             if path.contains(product::WATCHED) {
-                let line = [b"{\"type\":\"MODIFIED\",\"object\":", &value[..], b"}\n"].concat();
+                let line = [b"{\"type\":\"MODIFIED\",\"object\":", &server.object[..], b"}\n"].concat();
                 // Nobody may watch yet.
                 let _ = server.events.send(line.into());
             }
-            full(value)
+            full(server.object.clone())
         }
         Method::GET if query.contains("watch=true") => watch(server.events.subscribe()),
         Method::GET if query.contains("bench-count=") => list(&server, &query),

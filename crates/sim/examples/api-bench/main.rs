@@ -1,7 +1,8 @@
 //! Measures the API server of a control plane of its own. `cargo xtask bench api` runs it and says what the numbers mean.
 //!
 //! Each line on standard output is one number: `{"engine": ..., "what": ..., "value": ...}`. The peer, `bare`, is a process
-//! with the same sockets, TLS, HTTP and store, and nothing between them; both take turns, and the median counts.
+//! with the same sockets, TLS, HTTP, store and sizes of objects, and nothing between them; both take turns, and the median
+//! counts.
 //!
 //! * `wire`: a client that costs little. `load`: many of them at once.
 //! * `bare`: the peer. `product`: the control plane's process, its pods and paths.
@@ -86,7 +87,7 @@ fn note(text: &str) {
 
 async fn measure(settings: &Settings) -> Result<(), Failure> {
     let product = Product::start(settings).await?;
-    let bare = bare::Bare::start(&settings.directory)?;
+    let bare = bare::Bare::start(&settings.directory, &product.sample().await?)?;
     let targets = [("orrery", product.target.clone()), ("bare", bare.target.clone())];
     // What starting leaves behind is given back, and controllers have listed what they watch.
     tokio::time::sleep(Duration::from_secs(10)).await;

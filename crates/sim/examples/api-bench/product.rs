@@ -65,6 +65,11 @@ impl Product {
         Ok(((held - idle_kib) / pods.max(present) as f64 - size, size))
     }
 
+    /// A pod as it is given out.
+    pub(crate) async fn sample(&self) -> Result<Bytes, Failure> {
+        self.target.one_by_one().await?.send(post(collection(WATCHED), pod("sample"))).await
+    }
+
     pub(crate) async fn stop(self) -> Result<(), Failure> {
         Ok(self.plane.stop().await?)
     }
