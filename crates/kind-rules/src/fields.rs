@@ -10,6 +10,14 @@ pub fn set_default(map: &mut Map<String, Value>, key: &str, value: impl Into<Val
     }
 }
 
+/// Sets `key` where it is missing, null or empty: a text that upstream holds by value, so that empty is unset. Clients that
+/// write protobuf send it so.
+pub fn default_text(map: &mut Map<String, Value>, key: &str, value: &str) {
+    if map.get(key).is_none_or(|found| found.is_null() || found == "") {
+        map.insert(key.to_owned(), value.into());
+    }
+}
+
 /// The map at `key`, made when it is missing or null; none when something else is there.
 pub fn map_at<'a>(map: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
     set_default(map, key, json!({}));

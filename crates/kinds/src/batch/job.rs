@@ -3,7 +3,9 @@
 use super::{failure_policy, success_policy};
 use crate::{
     columns::{column, selector_text, wide_template_columns},
-    fields::{elements, existing_map, is_set, map_at, maps_in, one_of, place, report, set_default, size, text},
+    fields::{
+        default_text, elements, existing_map, is_set, map_at, maps_in, one_of, place, report, set_default, size, text,
+    },
     pod, rules,
 };
 use orrery_api::k8s::api::batch::v1::Job;
@@ -142,7 +144,7 @@ pub(super) fn fill_in(spec: &mut Map<String, Value>) {
     set_default(spec, "podReplacementPolicy", replacement);
     if let Some(policy) = existing_map(spec, "podFailurePolicy") {
         for rule in maps_in(policy, "rules") {
-            maps_in(rule, "onPodConditions").for_each(|pattern| set_default(pattern, "status", "True"));
+            maps_in(rule, "onPodConditions").for_each(|pattern| default_text(pattern, "status", "True"));
         }
     }
     pod::fill_in_template(spec);
