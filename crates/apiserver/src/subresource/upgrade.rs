@@ -1,4 +1,4 @@
-//! `pods/exec` and `pods/attach`: a WebSocket, relayed to the kubelet byte by byte after both sides have agreed to it.
+//! `pods/exec` and `pods/attach`: a WebSocket, or the SPDY of a kubelet that speaks it, relayed to the kubelet byte by byte after both sides have agreed to it.
 
 use super::{container, kubelet};
 use crate::{
@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use orrery_machinery::status::ApiError;
 use std::sync::Arc;
 
-/// Agrees on a WebSocket with the kubelet and then with the client, and relays until either side is done.
+/// Agrees on the protocol with the kubelet and then with the client, and relays until either side is done.
 pub(super) async fn relay(
     server: &Arc<ApiServer>,
     mut request: ResourceRequest,
@@ -66,24 +66,22 @@ fn check_upgrade(headers: &HeaderMap, upgrades: bool) -> Result<(), ApiError> {
     if !upgrades {
         return Err(ApiError::bad_request("clients within the server's process cannot upgrade connections"));
     }
-    if upgrade.eq_ignore_ascii_case("websocket") {
+    let upgrade = upgrade.to_ascii_lowercase();
+    // A kubelet that does not speak SPDY refuses it after it has told what else is wrong: a client whose WebSocket was refused
+    // tries SPDY, and shows only what is answered to that.
+    if upgrade == "websocket" || upgrade.starts_with("spdy/") {
         return Ok(());
     }
-    let what = if upgrade.to_ascii_lowercase().starts_with("spdy") {
-        "SPDY is not spoken here"
-    } else {
-        "you must request an upgrade"
-    };
-    Err(ApiError::bad_request(format!(
-        "{what}: use a client that streams over WebSocket, such as kubectl 1.31 or later"
-    )))
+    Err(ApiError::bad_request(
+        "you must request an upgrade: use a client that streams over WebSocket, such as kubectl 1.31 or later",
+    ))
 }
 
 fn is_passed(header: &str) -> bool {
-    header.starts_with("sec-websocket-") || header == "upgrade"
+    header.starts_with("sec-websocket-") || header == "upgrade" || header == "x-stream-protocol-version"
 }
 
-/// The client's request as the kubelet gets it: only what the WebSocket needs, nothing of the client's identity.
+/// The client's request as the kubelet gets it: only what the protocol needs, nothing of the client's identity.
 fn forward(parts: &Parts, uri: &str) -> Result<Request<body::RequestBody>, ApiError> {
     let mut forward =
         Request::get(uri).body(body::full("")).map_err(|error| ApiError::bad_request(error.to_string()))?;

@@ -25,6 +25,11 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>,
         *response.status_mut() = http::StatusCode::BAD_REQUEST;
         return Ok(response);
     }
+    if request.headers()["upgrade"] != "websocket" {
+        let mut response = Response::new(Full::new(Bytes::from_static(b"streams are served over WebSocket only")));
+        *response.status_mut() = http::StatusCode::BAD_REQUEST;
+        return Ok(response);
+    }
     assert_eq!(request.headers()["sec-websocket-protocol"], "v5.channel.k8s.io");
     assert!(!request.headers().contains_key("authorization"));
     tokio::spawn(async move {
@@ -120,10 +125,13 @@ async fn exec_is_relayed_both_ways_once_the_kubelet_agrees() {
     assert_eq!(spdy.status(), 400);
     let text = spdy.into_body().collect().await.unwrap().to_bytes();
     assert!(String::from_utf8_lossy(&text).contains("WebSocket"), "{text:?}");
-    let refused = sender.send_request(upgrade("exec?command=refuse&stdout=1", "websocket")).await.unwrap();
-    assert_eq!(refused.status(), 400);
-    let text = refused.into_body().collect().await.unwrap().to_bytes();
-    assert!(String::from_utf8_lossy(&text).contains("container not running"), "{text:?}");
+    // What is wrong with the container is told in each protocol: clients show what the last one that they try is answered.
+    for protocol in ["websocket", "SPDY/3.1"] {
+        let refused = sender.send_request(upgrade("exec?command=refuse&stdout=1", protocol)).await.unwrap();
+        assert_eq!(refused.status(), 400);
+        let text = refused.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&text).contains("container not running"), "{text:?}");
+    }
     let path = "exec?command=sh&command=-c&command=a%20b&stdin=true&stdout=true";
     let mut agreed = sender.send_request(upgrade(path, "websocket")).await.unwrap();
     assert_eq!(agreed.status(), 101);

@@ -46,8 +46,9 @@ pub(super) async fn exec(
         stdin: options.stdin,
     };
     let prepared = async {
-        let handshake = Handshake::read(request.headers())?;
+        // First what is wrong with the container: it is what a client shows, whichever protocol it tries last.
         let shim = running(directory, place)?;
+        let handshake = Handshake::read(request.headers())?;
         let process = shim.exec(&place.container, process).await;
         Ok((handshake, process))
     };
@@ -63,8 +64,9 @@ pub(super) async fn attach(
     ends: CancellationToken,
 ) -> Response<Body> {
     let prepared = async {
-        let handshake = Handshake::read(request.headers())?;
+        // First what is wrong with the container: it is what a client shows, whichever protocol it tries last.
         let shim = running(directory, place)?;
+        let handshake = Handshake::read(request.headers())?;
         let facts = known(directory, place)?;
         let container = facts.containers.iter().find(|container| container.name == place.container);
         // Input goes only to a container that has one.
@@ -109,7 +111,9 @@ impl Handshake {
             values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(word))
         };
         if !names(header::CONNECTION, "upgrade") || !names(header::UPGRADE, "websocket") {
-            return Err(bad("streams are served over WebSocket only; use a client that speaks v5.channel.k8s.io"));
+            return Err(bad(
+                "streams are served over WebSocket only; use a client that does so, such as kubectl 1.31 or later",
+            ));
         }
         if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
             return Err((StatusCode::UPGRADE_REQUIRED, "the WebSocket version must be 13".to_owned()));
