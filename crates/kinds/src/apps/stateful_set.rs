@@ -4,7 +4,7 @@ use super::{SCALE, always_restarted, collisions_grow, counts_fit, labels_match, 
 use crate::{
     columns::{column, wide_template_columns},
     core::persistent_volume_claim as claim,
-    fields::{default_text, elements, is_set, map_at, maps_in, one_of, set_default, text},
+    fields::{default_text, elements, is_set, map_at, maps_in, one_of, set_default, set_new_status, text},
     pod, rules,
 };
 use orrery_api::k8s::api::apps::v1::StatefulSet;
@@ -20,6 +20,7 @@ pub(super) fn descriptor() -> FixedResource {
         short_names: &["sts"],
         categories: &["all"],
         has_status: true,
+        prepare_create: |object| set_new_status(object, &["replicas", "availableReplicas"]),
         subresources: SCALE,
         counts_generation: true,
         default,

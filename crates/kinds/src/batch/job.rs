@@ -4,7 +4,8 @@ use super::{failure_policy, success_policy};
 use crate::{
     columns::{column, selector_text, wide_template_columns},
     fields::{
-        default_text, elements, existing_map, is_set, map_at, maps_in, one_of, place, report, set_default, size, text,
+        default_text, elements, existing_map, is_set, map_at, maps_in, one_of, place, report, set_default,
+        set_new_status, size, text,
     },
     pod, rules,
 };
@@ -100,6 +101,7 @@ const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
 /// A selector that picks no other job's pods, unless the author wrote one. Labels that are there already are left, for
 /// validation to refuse.
 fn prepare_create(job: &mut Value) {
+    set_new_status(job, &[]);
     let (labels, uid) = (generated_labels(job), meta::uid(job).to_owned());
     let Some(spec) = job.as_object_mut().and_then(|job| map_at(job, "spec")) else { return };
     if spec.get("manualSelector") == Some(&json!(true)) {
