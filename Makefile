@@ -3,6 +3,7 @@
 #   make up        get what is missing, build, start everything, run a demo pod
 #   make down      stop everything; state stays
 #   make test      every test, also the end-to-end one (needs root for it)
+#   make clients   kubectl 1.30 to 1.37, helm, the Python client and a kube-rs controller against a private control plane
 #   make check     layers, sizes, formatting, lints
 #   make install   orrery, crx-init and completions below $(PREFIX)
 
@@ -24,7 +25,7 @@ export ORRERY_BUILD_DATE
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up down build deps test check install clean
+.PHONY: help up down build deps test clients check install clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -48,6 +49,10 @@ down:
 test: deps
 	@scripts/step "build crx-init" guest/build $(TARGET)/debug/crx-init
 	@scripts/test
+
+# CLIENTS are options, such as `--only helm`; see docs/clients.md. Needs neither root nor Debian's packages.
+clients:
+	@scripts/clients $(CLIENTS)
 
 check: deps
 	@cargo xtask check

@@ -15,8 +15,8 @@ use serde_json::Value;
 /// Why a request is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthorizeError {
-    /// Nobody allows it.
-    #[error("{0}")]
+    /// Nobody allows it. Why, as far as an authorizer has said it: RBAC says nothing of what it does not allow.
+    #[error("nobody allows this: {0}")]
     Denied(String),
     /// What it depends on could not be read.
     #[error("cannot tell whether this is allowed: {0}")]
@@ -60,8 +60,7 @@ impl Authorizer {
         if let Some(why) = self.rbac.allows(attributes) {
             return Ok(why);
         }
-        let refusal = attributes.refusal();
-        Err(AuthorizeError::Denied(if reason.is_empty() { refusal } else { format!("{refusal}: {reason}") }))
+        Err(AuthorizeError::Denied(reason))
     }
 
     /// [`Authorizer::authorize`] with the refusal as the API answers it.
@@ -111,13 +110,17 @@ impl Authorizer {
 
 fn forbidden(attributes: &Attributes, error: AuthorizeError) -> ApiError {
     match error {
-        AuthorizeError::Denied(why) => match &attributes.path {
-            Some(_) => ApiError { code: 403, reason: "Forbidden", message: format!("forbidden: {why}"), details: None },
-            None => ApiError::forbidden(
-                Target { group: &attributes.group, resource: &attributes.resource, name: &attributes.name },
-                &why,
-            ),
-        },
+        AuthorizeError::Denied(reason) => {
+            let refusal = attributes.refusal();
+            let why = if reason.is_empty() { refusal } else { format!("{refusal}: {reason}") };
+            let target = Target { group: &attributes.group, resource: &attributes.resource, name: &attributes.name };
+            match &attributes.path {
+                Some(_) => {
+                    ApiError { code: 403, reason: "Forbidden", message: format!("forbidden: {why}"), details: None }
+                }
+                None => ApiError::forbidden(target, &why),
+            }
+        }
         AuthorizeError::Unknown(why) => ApiError::internal(why),
     }
 }

@@ -10,6 +10,23 @@ pub fn set_default(map: &mut Map<String, Value>, key: &str, value: impl Into<Val
     }
 }
 
+/// Sets `key` where it is missing, null or empty: a text that upstream holds by value, so that empty is unset. Clients that
+/// write protobuf send it so.
+pub fn default_text(map: &mut Map<String, Value>, key: &str, value: &str) {
+    if map.get(key).is_none_or(|found| found.is_null() || found == "") {
+        map.insert(key.to_owned(), value.into());
+    }
+}
+
+/// The status of an object that was just made, which upstream's structures always have: these counts, all 0. Clients read it
+/// before a controller has written one.
+pub fn set_new_status(object: &mut Value, counts: &[&str]) {
+    let counts: Map<String, Value> = counts.iter().map(|count| ((*count).to_owned(), 0.into())).collect();
+    if let Some(object) = object.as_object_mut() {
+        object.insert("status".to_owned(), counts.into());
+    }
+}
+
 /// The map at `key`, made when it is missing or null; none when something else is there.
 pub fn map_at<'a>(map: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
     set_default(map, key, json!({}));

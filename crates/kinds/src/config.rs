@@ -1,7 +1,7 @@
 //! `v1 ConfigMap` and `v1 Secret`.
 
+use super::fields::{default_text, size, text};
 use super::fields::{existing_map, map_at, selectable};
-use super::fields::{set_default, size, text};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use orrery_api::k8s::api::core::v1::{ConfigMap, Secret};
 use orrery_machinery::{
@@ -59,7 +59,7 @@ const SECRET_SELECTABLE: &[SelectableField] = &[selectable!("type", ["type"])];
 /// `stringData` is for writing only: it goes over `data`.
 fn default_secret(object: &mut Value) {
     let Some(secret) = object.as_object_mut() else { return };
-    set_default(secret, "type", "Opaque");
+    default_text(secret, "type", "Opaque");
     let readable = existing_map(secret, "stringData").is_some_and(|map| map.values().all(Value::is_string));
     if !readable {
         return;

@@ -2,7 +2,7 @@
 
 use super::{
     columns::{column, integer, number, number_or_text},
-    fields::{is_set, one_of},
+    fields::{is_set, one_of, set_new_status},
     rules,
 };
 use orrery_api::k8s::api::policy::v1::PodDisruptionBudget;
@@ -17,6 +17,9 @@ pub(super) fn descriptor() -> FixedResource {
     FixedResource {
         short_names: &["pdb"],
         has_status: true,
+        prepare_create: |object| {
+            set_new_status(object, &["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"]);
+        },
         counts_generation: true,
         unconditional_update: false,
         validate,

@@ -88,6 +88,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_new_object_has_the_status_that_upstreams_structures_have() {
+        let table = [
+            ("Deployment", json!({})),
+            ("ReplicaSet", json!({"replicas": 0})),
+            ("StatefulSet", json!({"replicas": 0, "availableReplicas": 0})),
+            ("Job", json!({})),
+            ("CronJob", json!({})),
+            ("ResourceQuota", json!({})),
+        ];
+        for (kind, status) in table {
+            let all = fixed();
+            let descriptor = all.iter().find(|descriptor| descriptor.kind == kind).unwrap();
+            let mut object = json!({"metadata": {"name": "a"}});
+            (descriptor.prepare_create)(&mut object);
+            assert_eq!(object["status"], status, "{kind}");
+        }
+    }
+
     /// Objects that are no objects of any kind, or of the wrong types all the way down.
     fn odd() -> Vec<Value> {
         let list = || json!([1, {"ports": 2, "env": [3]}, null, "x", [[]]]);

@@ -1,7 +1,7 @@
 //! `v1 Node`.
 
 use super::columns::column;
-use super::fields::{elements, one_of, selectable_flag, text, text_or};
+use super::fields::{elements, map_at, one_of, selectable_flag, text, text_or};
 use orrery_api::k8s::api::core::v1::Node;
 use orrery_machinery::{
     descriptor::{Column, FixedResource, SelectableField, Subresource},
@@ -19,6 +19,10 @@ pub(super) fn descriptor() -> FixedResource {
         short_names: &["no"],
         has_status: true,
         subresources: SUBRESOURCES,
+        default: |node| {
+            // Clients look for taints in it without asking whether it is there.
+            node.as_object_mut().and_then(|node| map_at(node, "spec"));
+        },
         validate,
         columns: COLUMNS,
         selectable_fields: SELECTABLE,
@@ -123,6 +127,13 @@ fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_always_has_a_spec() {
+        let mut node = json!({"metadata": {"name": "host-1"}});
+        (descriptor().default)(&mut node);
+        assert_eq!(node["spec"], json!({}));
+    }
 
     #[test]
     fn the_table_reads_as_upstreams() {

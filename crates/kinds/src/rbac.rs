@@ -1,7 +1,7 @@
 //! `rbac.authorization.k8s.io/v1`: roles and bindings.
 
 use super::columns::{CREATED_AT, column};
-use super::fields::{elements, existing_map, maps_in, one_of, set_default, size, text};
+use super::fields::{default_text, elements, existing_map, maps_in, one_of, size, text};
 use orrery_api::k8s::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use orrery_machinery::{
     descriptor::{Column, FixedResource},
@@ -69,15 +69,13 @@ fn subjects(binding: &Value, kind: &str) -> Value {
 
 fn default_binding(object: &mut Value) {
     let Some(binding) = object.as_object_mut() else { return };
-    if let Some(role) = existing_map(binding, "roleRef")
-        && role.get("apiGroup").is_none_or(|group| text(group).is_empty())
-    {
-        role.insert("apiGroup".into(), GROUP.into());
+    if let Some(role) = existing_map(binding, "roleRef") {
+        default_text(role, "apiGroup", GROUP);
     }
     for subject in maps_in(binding, "subjects") {
         let person = matches!(subject.get("kind").and_then(Value::as_str), Some("User" | "Group"));
         if person {
-            set_default(subject, "apiGroup", GROUP);
+            default_text(subject, "apiGroup", GROUP);
         }
     }
 }

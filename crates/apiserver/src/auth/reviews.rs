@@ -40,9 +40,8 @@ impl Reviews {
 
     async fn access(&self, asked: &Attributes) -> Value {
         match self.authorizer.authorize(asked).await {
-            Ok(why) if why.is_empty() => json!({"allowed": true}),
-            Ok(why) => json!({"allowed": true, "reason": why}),
-            Err(AuthorizeError::Denied(why)) => json!({"allowed": false, "reason": why}),
+            Ok(why) => decided(true, &why),
+            Err(AuthorizeError::Denied(why)) => decided(false, &why),
             Err(AuthorizeError::Unknown(why)) => json!({"allowed": false, "evaluationError": why}),
         }
     }
@@ -100,6 +99,12 @@ impl Reviews {
             }
         })
     }
+}
+
+/// A decision; `kubectl auth can-i` prints the reason beside it, so there is none where none was given.
+fn decided(allowed: bool, reason: &str) -> Value {
+    let reason = Some(reason).filter(|reason| !reason.is_empty());
+    reason.map_or_else(|| json!({"allowed": allowed}), |reason| json!({"allowed": allowed, "reason": reason}))
 }
 
 fn json_of(fields: &[(&str, &Vec<String>)]) -> Value {

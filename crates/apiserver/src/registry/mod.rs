@@ -30,6 +30,7 @@ pub(crate) use decode::{check_object, parse_body, prepare_again};
 pub(crate) use delete::Deletion;
 pub(crate) use options::{DeleteOptions, WriteOptions};
 pub(crate) use patch::Patch;
+pub(crate) use present::Presenter;
 pub(crate) use serve::serve;
 pub(crate) use update::Change;
 

@@ -102,7 +102,8 @@ impl Presenter {
         Stored::read(&entry.value).filter(|stored| stored.is_as_served(&self.resource))
     }
 
-    fn shown(&self, object: Value) -> Value {
+    /// An object as JSON, for answers that are not stored as they are shown.
+    pub(crate) fn shown(&self, object: Value) -> Value {
         match self.representation {
             Representation::Object => object,
             Representation::Metadata => table::partial_object_metadata(&object),

@@ -7,19 +7,40 @@ use crate::{
     auth::Verb,
     http::{ResponseBody, body, dispatch::ResourceRequest, respond},
     object,
-    registry::{Change, Context, Patch, WriteOptions, check_object, parse_body},
+    registry::{Change, Context, Patch, Presenter, WriteOptions, check_object, parse_body},
     server::ApiServer,
 };
 use ::http::Response;
 use orrery_machinery::{
     apply::{self, Ignored, OneVersion, scale::ReplicasPath},
-    descriptor::{Does, ResourceDescriptor, ScalePaths},
+    descriptor::{Column, Does, FixedResource, ResourceDescriptor, ScalePaths},
     selector::LabelSelector,
     shape::Shape,
     status::{ApiError, FieldError},
 };
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+/// How scales are shown, also as tables.
+static SHOWN: LazyLock<Arc<ResourceDescriptor>> = LazyLock::new(|| {
+    let columns = &[
+        Column {
+            name: "Desired",
+            kind: "integer",
+            priority: 0,
+            description: "How many replicas are wanted.",
+            cell: |scale, _| scale["spec"]["replicas"].clone(),
+        },
+        Column {
+            name: "Available",
+            kind: "integer",
+            priority: 0,
+            description: "How many replicas there are.",
+            cell: |scale, _| scale["status"]["replicas"].clone(),
+        },
+    ];
+    Arc::new(FixedResource { group: "autoscaling", kind: "Scale", columns, ..FixedResource::PLAIN }.into())
+});
 
 /// Reads or writes the number of replicas.
 pub(super) async fn serve(
@@ -40,7 +61,10 @@ pub(super) async fn serve(
     let scaling = Scaling::new(server, &context, paths);
     let registry = &server.registry;
     let scale = match verb {
-        Verb::Get => view(&registry.get(&context).await?, paths),
+        Verb::Get => {
+            let presenter = Presenter::parse(&SHOWN, &parts.headers, &query)?;
+            presenter.shown(view(&registry.get(&context).await?, paths))
+        }
         Verb::Update => {
             let sent = parse_body(&parts.headers, &body::read(body, &server.limits).await?)?;
             check_object(&sent, "Scale")?;

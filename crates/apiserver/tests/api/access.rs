@@ -128,6 +128,11 @@ async fn reviews_answer_truthfully() {
         async move { server.call(&user, "POST", path, Some(&body)).await }
     };
     let other = json!({"spec": {"user": "bob", "resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "demo"}}});
+    // RBAC gives no reason: `kubectl auth can-i` is to say `no`, and nothing else.
+    let own = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let forbidden = json!({"spec": {"resourceAttributes": {"verb": "delete", "resource": "nodes"}}});
+    let answer = post(bob.clone(), own, forbidden).await.expect(201);
+    assert_eq!(answer["status"], json!({"allowed": false}));
     let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
     assert_eq!(post(admin(), path, other.clone()).await.expect(201)["status"]["allowed"], true);
     post(bob.clone(), path, other).await.expect(403);

@@ -1,6 +1,6 @@
 //! Custom resources: definitions, the objects they define, and their end.
 
-use crate::support::{Events, Server};
+use crate::support::{Events, Server, admin};
 use orrery_store::{Op, Store as _, Txn};
 use serde_json::{Value, json};
 
@@ -111,6 +111,12 @@ async fn status_and_scale_are_apart() {
     assert_eq!((&written["spec"]["size"], &written["metadata"]["generation"]), (&json!(3), &json!(1)));
     let scale = server.get(&format!("{path}/scale")).await.expect(200);
     assert_eq!((&scale["spec"]["replicas"], &scale["status"]["replicas"]), (&json!(2), &json!(1)));
+    let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let table = server.send(&admin(), "GET", &format!("{path}/scale"), &accept, Vec::new()).await.expect(200);
+    let headings: Vec<_> =
+        table["columnDefinitions"].as_array().unwrap().iter().map(|column| &column["name"]).collect();
+    assert_eq!(headings, ["Name", "Desired", "Available", "Age"]);
+    assert_eq!((&table["rows"][0]["cells"][1], &table["rows"][0]["cells"][2]), (&json!(2), &json!(1)));
     server.patch(&format!("{path}/scale"), &json!({"spec": {"replicas": 5}})).await.expect(200);
     assert_eq!(server.get(&path).await.expect(200)["spec"]["replicas"], 5);
 }

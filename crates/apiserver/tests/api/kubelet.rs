@@ -160,7 +160,9 @@ async fn streams_that_cannot_be_had_are_refused_clearly() {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection.with_upgrades());
     let table = [
+        // A client whose WebSocket is refused tries SPDY, and shows what is answered to that.
         ("exec?command=refuse&stdout=1", WEBSOCKET, "container not running"),
+        ("exec?command=refuse&stdout=1", SPDY, "container not running"),
         ("exec?command=ls&stdout=1", &[], "you must request an upgrade"),
         ("exec?stdout=1", WEBSOCKET, "at least one command"),
         ("portforward?ports=80,http", WEBSOCKET, "http\\\" is not a port"),

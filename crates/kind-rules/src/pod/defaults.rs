@@ -2,7 +2,7 @@
 //! service account and the priority).
 
 use super::qos;
-use crate::fields::{existing_map, map_at, maps_in, set_default, text};
+use crate::fields::{default_text, existing_map, map_at, maps_in, set_default, text};
 use serde_json::{Map, Value, json};
 
 type Fields = Map<String, Value>;
@@ -39,15 +39,13 @@ pub fn fill_in_template(parent: &mut Fields) {
 
 /// What is filled in everywhere a pod's spec may stand.
 fn fill_in_spec(spec: &mut Fields) {
-    for (field, value) in [
-        ("restartPolicy", json!("Always")),
-        ("dnsPolicy", json!("ClusterFirst")),
-        ("schedulerName", json!("default-scheduler")),
-        ("terminationGracePeriodSeconds", json!(30)),
-        ("securityContext", json!({})),
-    ] {
-        set_default(spec, field, value);
+    for (field, value) in
+        [("restartPolicy", "Always"), ("dnsPolicy", "ClusterFirst"), ("schedulerName", "default-scheduler")]
+    {
+        default_text(spec, field, value);
     }
+    set_default(spec, "terminationGracePeriodSeconds", 30);
+    set_default(spec, "securityContext", json!({}));
     for list in ["containers", "initContainers", "ephemeralContainers"] {
         maps_in(spec, list).for_each(container);
     }
@@ -74,13 +72,13 @@ fn service_account(spec: &mut Fields, otherwise: Option<&str>) {
 }
 
 fn container(container: &mut Fields) {
-    set_default(container, "terminationMessagePath", "/dev/termination-log");
-    set_default(container, "terminationMessagePolicy", "File");
+    default_text(container, "terminationMessagePath", "/dev/termination-log");
+    default_text(container, "terminationMessagePolicy", "File");
     let image = container.get("image").map(text).unwrap_or_default();
     let policy = if is_latest(image) { "Always" } else { "IfNotPresent" };
-    set_default(container, "imagePullPolicy", policy);
+    default_text(container, "imagePullPolicy", policy);
     set_default(container, "resources", json!({}));
-    maps_in(container, "ports").for_each(|port| set_default(port, "protocol", "TCP"));
+    maps_in(container, "ports").for_each(|port| default_text(port, "protocol", "TCP"));
     for variable in maps_in(container, "env") {
         if let Some(source) = existing_map(variable, "valueFrom") {
             field_reference(source);
@@ -135,14 +133,14 @@ fn probe(probe: &mut Fields) {
 
 fn http_get(handler: &mut Fields) {
     if let Some(get) = existing_map(handler, "httpGet") {
-        set_default(get, "path", "/");
-        set_default(get, "scheme", "HTTP");
+        default_text(get, "path", "/");
+        default_text(get, "scheme", "HTTP");
     }
 }
 
 fn field_reference(source: &mut Fields) {
     if let Some(reference) = existing_map(source, "fieldRef") {
-        set_default(reference, "apiVersion", "v1");
+        default_text(reference, "apiVersion", "v1");
     }
 }
 
@@ -164,14 +162,14 @@ fn volume(volume: &mut Fields) {
     if let Some(image) = existing_map(volume, "image") {
         let reference = image.get("reference").map(text).unwrap_or_default();
         let policy = if is_latest(reference) { "Always" } else { "IfNotPresent" };
-        set_default(image, "pullPolicy", policy);
+        default_text(image, "pullPolicy", policy);
     }
     if let Some(target) = existing_map(volume, "iscsi") {
-        set_default(target, "iscsiInterface", "default");
+        default_text(target, "iscsiInterface", "default");
     }
     if let Some(block) = existing_map(volume, "rbd") {
         for (field, value) in [("pool", "rbd"), ("user", "admin"), ("keyring", "/etc/ceph/keyring")] {
-            set_default(block, field, value);
+            default_text(block, field, value);
         }
     }
     let template = existing_map(volume, "ephemeral").and_then(|source| existing_map(source, "volumeClaimTemplate"));
@@ -251,6 +249,20 @@ mod tests {
         });
         assert_eq!(container["livenessProbe"], probe);
         assert_eq!(container["env"][0]["valueFrom"]["fieldRef"]["apiVersion"], "v1");
+    }
+
+    #[test]
+    fn an_empty_text_that_upstream_holds_by_value_is_as_if_unset() {
+        // `kubectl create deployment --port` sends the first so.
+        let spec = filled(&json!({"restartPolicy": "", "schedulerName": "", "containers": [{
+            "image": "a:1", "imagePullPolicy": "", "ports": [{"containerPort": 80, "protocol": ""}],
+        }]}));
+        let container = &spec["containers"][0];
+        assert_eq!(
+            (&container["ports"][0]["protocol"], &container["imagePullPolicy"]),
+            (&json!("TCP"), &json!("IfNotPresent"))
+        );
+        assert_eq!((&spec["restartPolicy"], &spec["schedulerName"]), (&json!("Always"), &json!("default-scheduler")));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::{collisions_grow, labels_match, lasting_template};
 use crate::{
     columns::{column, integer, labels_text, number, selector_text, wide_template_columns},
-    fields::{is_set, map_at, set_default, size, text},
+    fields::{is_set, map_at, set_default, set_new_status, size, text},
     pod, rules,
 };
 use orrery_api::k8s::api::apps::v1::DaemonSet;
@@ -19,6 +19,12 @@ pub(super) fn descriptor() -> FixedResource {
         short_names: &["ds"],
         categories: &["all"],
         has_status: true,
+        prepare_create: |object| {
+            set_new_status(
+                object,
+                &["currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"],
+            );
+        },
         counts_generation: true,
         default,
         validate,

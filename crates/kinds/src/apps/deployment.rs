@@ -3,7 +3,7 @@
 use super::{SCALE, collisions_grow, counts_fit, labels_match, lasting_template, selector};
 use crate::{
     columns::{column, number, selector_text, wide_template_columns},
-    fields::{is_set, map_at, set_default, text},
+    fields::{is_set, map_at, set_default, set_new_status, text},
     pod, rules,
 };
 use orrery_api::k8s::api::apps::v1::Deployment;
@@ -19,6 +19,7 @@ pub(super) fn descriptor() -> FixedResource {
         short_names: &["deploy"],
         categories: &["all"],
         has_status: true,
+        prepare_create: |object| set_new_status(object, &[]),
         subresources: SCALE,
         counts_generation: true,
         default,

@@ -3,7 +3,7 @@
 use super::{SCALE, counts_fit, labels_match, lasting_template, selector};
 use crate::{
     columns::{integer, number, selector_text, wide_template_columns},
-    fields::{map_at, set_default},
+    fields::{map_at, set_default, set_new_status},
     pod, rules,
 };
 use orrery_api::k8s::api::apps::v1::ReplicaSet;
@@ -19,6 +19,7 @@ pub(super) fn descriptor() -> FixedResource {
         short_names: &["rs"],
         categories: &["all"],
         has_status: true,
+        prepare_create: |object| set_new_status(object, &["replicas"]),
         subresources: SCALE,
         counts_generation: true,
         default,

@@ -4,7 +4,7 @@ use super::{SCALE, always_restarted, collisions_grow, counts_fit, labels_match, 
 use crate::{
     columns::{column, wide_template_columns},
     core::persistent_volume_claim as claim,
-    fields::{elements, is_set, map_at, maps_in, one_of, set_default, text},
+    fields::{default_text, elements, is_set, map_at, maps_in, one_of, set_default, set_new_status, text},
     pod, rules,
 };
 use orrery_api::k8s::api::apps::v1::StatefulSet;
@@ -20,6 +20,7 @@ pub(super) fn descriptor() -> FixedResource {
         short_names: &["sts"],
         categories: &["all"],
         has_status: true,
+        prepare_create: |object| set_new_status(object, &["replicas", "availableReplicas"]),
         subresources: SCALE,
         counts_generation: true,
         default,
@@ -44,7 +45,7 @@ const COLUMNS: [Column; 3] = [
 
 fn default(object: &mut Value) {
     let Some(spec) = object.as_object_mut().and_then(|object| map_at(object, "spec")) else { return };
-    set_default(spec, "podManagementPolicy", "OrderedReady");
+    default_text(spec, "podManagementPolicy", "OrderedReady");
     set_default(spec, "replicas", 1);
     set_default(spec, "revisionHistoryLimit", 10);
     if let Some(strategy) = map_at(spec, "updateStrategy") {
@@ -59,12 +60,12 @@ fn default(object: &mut Value) {
         }
     }
     if let Some(policy) = map_at(spec, "persistentVolumeClaimRetentionPolicy") {
-        set_default(policy, "whenDeleted", "Retain");
-        set_default(policy, "whenScaled", "Retain");
+        default_text(policy, "whenDeleted", "Retain");
+        default_text(policy, "whenScaled", "Retain");
     }
     for template in maps_in(spec, "volumeClaimTemplates") {
-        set_default(template, "apiVersion", "v1");
-        set_default(template, "kind", "PersistentVolumeClaim");
+        default_text(template, "apiVersion", "v1");
+        default_text(template, "kind", "PersistentVolumeClaim");
         claim::fill_in(template);
     }
     pod::fill_in_template(spec);

@@ -4,7 +4,7 @@ mod v1;
 
 use crate::{
     columns::{column, number_or_text},
-    fields::{elements, existing_map, is_set, map_at, one_of, set_default, size, text},
+    fields::{elements, existing_map, is_set, map_at, one_of, set_default, set_new_status, size, text},
     rules,
 };
 use orrery_api::k8s::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -24,6 +24,7 @@ fn descriptor() -> FixedResource {
         short_names: &["hpa"],
         categories: &["all"],
         has_status: true,
+        prepare_create: |object| set_new_status(object, &["desiredReplicas"]),
         default,
         validate,
         validate_part: Some(validate_part),

@@ -1,7 +1,7 @@
 //! `autoscaling/v1 HorizontalPodAutoscaler`: the target for the CPU as a field, all else that version 2 has as JSON in
 //! annotations.
 
-use crate::fields::{elements, is_set, map_at, place, set_default, size, text};
+use crate::fields::{elements, is_set, map_at, place, set_default, set_new_status, size, text};
 use orrery_api::k8s::api::autoscaling::v1::HorizontalPodAutoscaler;
 use orrery_machinery::{
     descriptor::{FixedResource, OtherForm, StoredAs, Text},
@@ -15,6 +15,7 @@ pub(super) fn descriptor() -> FixedResource {
         short_names: &["hpa"],
         categories: &["all"],
         has_status: true,
+        prepare_create: |object| set_new_status(object, &["currentReplicas", "desiredReplicas"]),
         stored_as: Some(&STORED),
         default: |object| {
             if let Some(spec) = object.as_object_mut().and_then(|object| map_at(object, "spec")) {

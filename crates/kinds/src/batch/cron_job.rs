@@ -3,7 +3,7 @@
 use super::{job, schedule};
 use crate::{
     columns::{age_or, column, flag_text, selector_text, wide_template_columns},
-    fields::{is_set, map_at, set_default, size, text, text_or},
+    fields::{is_set, map_at, set_default, set_new_status, size, text, text_or},
     rules,
 };
 use orrery_api::k8s::api::batch::v1::CronJob;
@@ -22,6 +22,7 @@ pub(super) fn descriptor() -> FixedResource {
         short_names: &["cj"],
         categories: &["all"],
         has_status: true,
+        prepare_create: |object| set_new_status(object, &[]),
         counts_generation: true,
         default,
         validate,

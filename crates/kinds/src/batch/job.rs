@@ -3,7 +3,10 @@
 use super::{failure_policy, success_policy};
 use crate::{
     columns::{column, selector_text, wide_template_columns},
-    fields::{elements, existing_map, is_set, map_at, maps_in, one_of, place, report, set_default, size, text},
+    fields::{
+        default_text, elements, existing_map, is_set, map_at, maps_in, one_of, place, report, set_default,
+        set_new_status, size, text,
+    },
     pod, rules,
 };
 use orrery_api::k8s::api::batch::v1::Job;
@@ -98,6 +101,7 @@ const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
 /// A selector that picks no other job's pods, unless the author wrote one. Labels that are there already are left, for
 /// validation to refuse.
 fn prepare_create(job: &mut Value) {
+    set_new_status(job, &[]);
     let (labels, uid) = (generated_labels(job), meta::uid(job).to_owned());
     let Some(spec) = job.as_object_mut().and_then(|job| map_at(job, "spec")) else { return };
     if spec.get("manualSelector") == Some(&json!(true)) {
@@ -142,7 +146,7 @@ pub(super) fn fill_in(spec: &mut Map<String, Value>) {
     set_default(spec, "podReplacementPolicy", replacement);
     if let Some(policy) = existing_map(spec, "podFailurePolicy") {
         for rule in maps_in(policy, "rules") {
-            maps_in(rule, "onPodConditions").for_each(|pattern| set_default(pattern, "status", "True"));
+            maps_in(rule, "onPodConditions").for_each(|pattern| default_text(pattern, "status", "True"));
         }
     }
     pod::fill_in_template(spec);

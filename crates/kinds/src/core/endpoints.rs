@@ -2,7 +2,7 @@
 
 use crate::{
     columns::column,
-    fields::{elements, is_set, maps_in, port_number, report, set_default, size, text},
+    fields::{default_text, elements, is_set, maps_in, port_number, report, size, text},
     rules,
 };
 use orrery_api::k8s::api::core::v1::Endpoints;
@@ -55,7 +55,7 @@ fn shown(endpoints: &Value) -> String {
 fn default(object: &mut Value) {
     let Some(endpoints) = object.as_object_mut() else { return };
     for subset in maps_in(endpoints, "subsets") {
-        maps_in(subset, "ports").for_each(|port| set_default(port, "protocol", "TCP"));
+        maps_in(subset, "ports").for_each(|port| default_text(port, "protocol", "TCP"));
     }
 }
 

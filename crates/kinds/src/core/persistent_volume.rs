@@ -2,7 +2,7 @@
 
 use crate::{
     columns::{column, number_or_text},
-    fields::{elements, is_set, map_at, one_of, set_default, size, text, text_or},
+    fields::{default_text, elements, is_set, map_at, one_of, set_default, size, text, text_or},
     quantity::{self, milli},
     rules,
 };
@@ -75,14 +75,14 @@ pub(super) fn access_modes_text(modes: &Value) -> String {
 fn default(object: &mut Value) {
     let Some(volume) = object.as_object_mut() else { return };
     if let Some(spec) = map_at(volume, "spec") {
-        set_default(spec, "persistentVolumeReclaimPolicy", "Retain");
+        default_text(spec, "persistentVolumeReclaimPolicy", "Retain");
         set_default(spec, "volumeMode", "Filesystem");
         if let Some(path) = spec.get_mut("hostPath").and_then(Value::as_object_mut) {
             set_default(path, "type", "");
         }
     }
     if let Some(status) = map_at(volume, "status") {
-        set_default(status, "phase", "Pending");
+        default_text(status, "phase", "Pending");
     }
 }
 

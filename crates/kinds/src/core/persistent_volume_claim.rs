@@ -3,7 +3,7 @@
 use super::persistent_volume::{access_modes_text, phase_text};
 use crate::{
     columns::{column, number_or_text},
-    fields::{is_set, map_at, set_default, text, text_or},
+    fields::{default_text, is_set, map_at, set_default, text, text_or},
     quantity::{self, milli},
 };
 use orrery_api::k8s::api::core::v1::PersistentVolumeClaim;
@@ -63,7 +63,7 @@ pub(crate) fn fill_in(claim: &mut Map<String, Value>) {
         set_default(spec, "volumeMode", "Filesystem");
     }
     if let Some(status) = map_at(claim, "status") {
-        set_default(status, "phase", "Pending");
+        default_text(status, "phase", "Pending");
     }
 }
 

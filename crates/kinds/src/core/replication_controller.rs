@@ -3,7 +3,7 @@
 use crate::{
     apps::{CURRENT, DESIRED, READY, REPLICAS_SELECTABLE, SCALE, lasting_template, replica_status},
     columns::{labels_text, wide_template_columns},
-    fields::{map_at, set_default, size},
+    fields::{map_at, set_default, set_new_status, size},
     pod, rules,
 };
 use orrery_api::k8s::api::core::v1::ReplicationController;
@@ -19,6 +19,7 @@ pub(super) fn descriptor() -> FixedResource {
         short_names: &["rc"],
         categories: &["all"],
         has_status: true,
+        prepare_create: |object| set_new_status(object, &["replicas"]),
         subresources: SCALE,
         counts_generation: true,
         orphans_by_default: true,

@@ -2,7 +2,7 @@
 
 use crate::{
     columns::column,
-    fields::{elements, is_set, size, text},
+    fields::{elements, is_set, set_new_status, size, text},
     quantity::{self, plain},
     rules,
 };
@@ -18,6 +18,7 @@ pub(super) fn descriptor() -> FixedResource {
     FixedResource {
         short_names: &["quota"],
         has_status: true,
+        prepare_create: |object| set_new_status(object, &[]),
         validate,
         validate_part: Some(validate_part),
         columns: COLUMNS,

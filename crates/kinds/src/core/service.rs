@@ -6,7 +6,9 @@ mod ports;
 
 use crate::{
     columns::{column, labels_text, load_balancer_text},
-    fields::{elements, is_set, map_at, maps_in, one_of, report, selectable, set_default, size, text, text_or},
+    fields::{
+        default_text, elements, is_set, map_at, maps_in, one_of, report, selectable, set_default, size, text, text_or,
+    },
     rules,
 };
 use orrery_api::k8s::api::core::v1::Service;
@@ -93,12 +95,8 @@ fn is_external(spec: &Value) -> bool {
 fn default(object: &mut Value) {
     let Some(service) = object.as_object_mut() else { return };
     let Some(spec) = map_at(service, "spec") else { return };
-    let unset = |value: Option<&Value>| value.is_none_or(|value| value.is_null() || value == "");
-    for (field, value) in [("sessionAffinity", "None"), ("type", "ClusterIP")] {
-        if unset(spec.get(field)) {
-            spec.insert(field.into(), value.into());
-        }
-    }
+    default_text(spec, "sessionAffinity", "None");
+    default_text(spec, "type", "ClusterIP");
     let lasts = |config: &Value| is_set(&config["clientIP"]["timeoutSeconds"]);
     match text(&spec["sessionAffinity"]) {
         "None" => drop(spec.remove("sessionAffinityConfig")),
@@ -108,7 +106,7 @@ fn default(object: &mut Value) {
         _ => {}
     }
     for port in maps_in(spec, "ports") {
-        set_default(port, "protocol", "TCP");
+        default_text(port, "protocol", "TCP");
         let unset = port.get("targetPort").is_none_or(|target| target.is_null() || *target == 0 || target == "");
         if let Some(number) = port.get("port").filter(|number| unset && number.is_number()).cloned() {
             port.insert("targetPort".into(), number);
@@ -116,8 +114,8 @@ fn default(object: &mut Value) {
     }
     let own = spec.get("externalIPs").is_some_and(|addresses| size(addresses) > 0);
     let external = matches!(text(&spec["type"]), "LoadBalancer" | "NodePort") || (spec["type"] == "ClusterIP" && own);
-    if external && unset(spec.get("externalTrafficPolicy")) {
-        spec.insert("externalTrafficPolicy".into(), "Cluster".into());
+    if external {
+        default_text(spec, "externalTrafficPolicy", "Cluster");
     }
     if matches!(text(&spec["type"]), "NodePort" | "LoadBalancer" | "ClusterIP") {
         set_default(spec, "internalTrafficPolicy", "Cluster");

@@ -3,7 +3,7 @@
 use super::class;
 use crate::{
     columns::column,
-    fields::{elements, existing_map, is_set, map_at, maps_in, one_of, set_default, size, text},
+    fields::{default_text, elements, existing_map, is_set, map_at, maps_in, one_of, set_default, size, text},
     rules,
 };
 use orrery_api::k8s::api::resource::v1::{ResourceClaim, ResourceClaimTemplate};
@@ -81,11 +81,11 @@ fn fill_in(spec: &mut Map<String, Value>) {
 }
 
 fn amount(request: &mut Map<String, Value>) {
-    set_default(request, "allocationMode", "ExactCount");
+    default_text(request, "allocationMode", "ExactCount");
     if request["allocationMode"] == "ExactCount" {
         set_default(request, "count", 1);
     }
-    maps_in(request, "tolerations").for_each(|toleration| set_default(toleration, "operator", "Equal"));
+    maps_in(request, "tolerations").for_each(|toleration| default_text(toleration, "operator", "Equal"));
 }
 
 fn validate(object: &Value, old: Option<&Value>) -> Vec<FieldError> {

@@ -46,8 +46,9 @@ pub(super) async fn exec(
         stdin: options.stdin,
     };
     let prepared = async {
-        let handshake = Handshake::read(request.headers())?;
+        // First what is wrong with the container: it is what a client shows, whichever protocol it tries last.
         let shim = running(directory, place)?;
+        let handshake = Handshake::read(request.headers())?;
         let process = shim.exec(&place.container, process).await;
         Ok((handshake, process))
     };
@@ -63,8 +64,9 @@ pub(super) async fn attach(
     ends: CancellationToken,
 ) -> Response<Body> {
     let prepared = async {
-        let handshake = Handshake::read(request.headers())?;
+        // First what is wrong with the container: it is what a client shows, whichever protocol it tries last.
         let shim = running(directory, place)?;
+        let handshake = Handshake::read(request.headers())?;
         let facts = known(directory, place)?;
         let container = facts.containers.iter().find(|container| container.name == place.container);
         // Input goes only to a container that has one.

@@ -160,7 +160,7 @@ impl Collector {
             let request = request.map_err(|error| doing(kube::Error::BuildRequest(error)))?;
             match self.client.request::<Object>(request).await {
                 Ok(object) => {
-                    let wake = self.shared.graph().put(object.metadata.into_node(&node.kind));
+                    let wake = self.shared.graph().changed(object.metadata.into_node(&node.kind));
                     self.shared.wake(wake);
                     return Ok(());
                 }

@@ -157,6 +157,12 @@ impl Graph {
         wake
     }
 
+    /// A change of ours was answered with this. If the object went with it, the watch may have told so already, and nobody would
+    /// tell it again: what is no longer known stays unknown. Returns whom to look at.
+    pub(super) fn changed(&mut self, node: Node) -> Vec<Uid> {
+        if self.nodes.contains_key(&node.uid) { self.put(node) } else { Vec::new() }
+    }
+
     /// The object is gone. Returns whom to look at.
     pub(super) fn remove(&mut self, uid: &Uid) -> Vec<Uid> {
         let Some(node) = self.nodes.remove(uid) else { return Vec::new() };

@@ -181,6 +181,20 @@ fn a_pod_that_ends_slowly_holds_its_owner() {
 }
 
 #[test]
+fn an_answer_that_comes_after_the_object_is_gone_does_not_bring_it_back() {
+    let mut world = World::default();
+    world.make("deployment", &[]);
+    world.make("set", &[("deployment", true)]);
+    world.delete("deployment", &PropagationPolicy::Foreground);
+    let answer = world.graph.get(&uid("set")).cloned().unwrap();
+    world.run();
+    // Taking off the last finalizer removes the object; the answer to that is slower than the watch.
+    assert_eq!(world.graph.changed(Node { version: Revision(99), ..answer }), []);
+    assert!(world.graph.get(&uid("set")).is_none(), "it would hold its owner for ever");
+    assert_eq!(world.names(), [""; 0]);
+}
+
+#[test]
 fn a_dependent_of_a_waiting_owner_and_a_valid_one_stays() {
     let mut world = World::default();
     world.make("going", &[]);
