@@ -10,7 +10,8 @@
 //! at [`Bounds`]. When all places are taken, connections that do nothing are closed early, so that whoever opens thousands
 //! and leaves them idle keeps nobody else out.
 //!
-//! What this crate is not: it knows nothing of requests. It hands them to a [`Handler`], with who showed which certificate.
+//! What this crate is not: it knows nothing of requests. It hands them to a [`Handler`], with who showed which certificate;
+//! [`compress`] is for handlers.
 //!
 //! Tasks: one for each connection, those of HTTP/2 for each of its streams. There are no queues but the kernel's.
 //!
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod activity;
+pub mod compress;
 mod connection;
 mod stall;
 

@@ -3,7 +3,7 @@
 use super::{
     audit::{Audited, Facts, Trail},
     body::{self, RequestBody, ResponseBody},
-    compress, identity,
+    identity,
     path::{self, Path, ResourcePath},
     query::Query,
     respond,
@@ -19,6 +19,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Vers
 use futures::FutureExt;
 use orrery_machinery::{descriptor::Text, status::ApiError};
 use orrery_protobuf::accept;
+use orrery_serving::compress;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");

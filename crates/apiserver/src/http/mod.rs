@@ -4,7 +4,6 @@
 
 pub(crate) mod audit;
 pub(crate) mod body;
-mod compress;
 mod connection;
 pub(crate) mod dispatch;
 mod identity;

@@ -1,19 +1,22 @@
 //! gzip for long answers, as the client's `Accept-Encoding` allows it. Fast rather than small, and only from the length on from
 //! which it pays (`k8s.io/apiserver/pkg/endpoints/handlers/responsewriters`).
 
-use super::body::{self, BoxError, ResponseBody};
-use ::http::{HeaderMap, HeaderValue, Response, header};
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use http_body::Body;
-use http_body_util::{BodyDataStream, BodyExt};
+use http::{HeaderMap, HeaderValue, Response, header};
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyDataStream, BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use std::io::Write;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Shorter answers go out as they are.
 const LEAST_BYTES: u64 = 128 * 1024;
 
 /// Whether the client takes gzip.
-pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn is_wanted(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let mut codings = values.flat_map(|value| value.split(','));
     codings.any(|coding| {
@@ -24,7 +27,8 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 }
 
 /// Compresses an answer that is long, or whose length is not known yet.
-pub(super) fn gzip(response: Response<ResponseBody>) -> Response<ResponseBody> {
+#[must_use]
+pub fn gzip(response: Response<Body>) -> Response<Body> {
     let short = response.body().size_hint().exact().is_some_and(|length| length < LEAST_BYTES);
     if short || response.headers().contains_key(header::CONTENT_ENCODING) {
         return response;
@@ -42,16 +46,17 @@ pub(super) fn gzip(response: Response<ResponseBody>) -> Response<ResponseBody> {
             Err(error) => Some((Err(error), None)),
         }
     });
-    Response::from_parts(parts, body::stream(stream))
+    let frames = futures::StreamExt::map(stream, |bytes: Result<Bytes, BoxError>| bytes.map(Frame::data));
+    Response::from_parts(parts, StreamBody::new(frames).boxed_unsync())
 }
 
 enum Next {
-    Bytes(Bytes, BodyDataStream<ResponseBody>, GzEncoder<Vec<u8>>),
+    Bytes(Bytes, BodyDataStream<Body>, GzEncoder<Vec<u8>>),
     Last(Bytes),
 }
 
 /// Reads until there is something to send.
-async fn next(mut source: BodyDataStream<ResponseBody>, mut encoder: GzEncoder<Vec<u8>>) -> Result<Next, BoxError> {
+async fn next(mut source: BodyDataStream<Body>, mut encoder: GzEncoder<Vec<u8>>) -> Result<Next, BoxError> {
     use futures::StreamExt;
     while let Some(chunk) = source.next().await {
         encoder.write_all(&chunk?)?;
@@ -66,7 +71,12 @@ async fn next(mut source: BodyDataStream<ResponseBody>, mut encoder: GzEncoder<V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::Full;
     use std::io::Read;
+
+    fn full(text: &str) -> Response<Body> {
+        Response::new(Full::new(Bytes::from(text.to_owned())).map_err(|never| match never {}).boxed_unsync())
+    }
 
     #[test]
     fn gzip_is_sent_to_who_takes_it() {
@@ -80,13 +90,13 @@ mod tests {
     #[tokio::test]
     async fn long_answers_are_compressed_and_short_ones_are_not() {
         let text: String = (0..60_000).map(|n| n.to_string()).collect();
-        let long = gzip(Response::new(body::full(text.clone())));
+        let long = gzip(full(&text));
         assert_eq!(long.headers()["content-encoding"], "gzip");
         let bytes = long.into_body().collect().await.unwrap().to_bytes();
         assert!(bytes.len() < text.len() / 2);
         let mut read = String::new();
         flate2::read::GzDecoder::new(&*bytes).read_to_string(&mut read).unwrap();
         assert_eq!(read, text);
-        assert!(gzip(Response::new(body::full("short"))).headers().is_empty());
+        assert!(gzip(full("short")).headers().is_empty());
     }
 }
