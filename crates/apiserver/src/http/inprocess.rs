@@ -3,7 +3,7 @@
 use super::body::{BoxError, ResponseBody};
 use super::dispatch::{self, Caller};
 use crate::{auth::User, server::ApiServer};
-use ::http::{Request, Response};
+use ::http::{HeaderValue, Request, Response, header};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
@@ -52,7 +52,12 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let server = Arc::clone(&self.server);
         let caller = Caller { user: Some(self.user.clone()), typed: true, peer: None, upgrades: false };
-        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        // What it calls itself owns the fields that it writes: `system:kube-scheduler` is `kube-scheduler`.
+        let program = self.user.name().rsplit(':').next().unwrap_or_default();
+        if let Ok(program) = HeaderValue::from_str(program) {
+            request.headers_mut().entry(header::USER_AGENT).or_insert(program);
+        }
         Box::pin(async move { Ok(dispatch::handle(server, caller, request).await) })
     }
 }
