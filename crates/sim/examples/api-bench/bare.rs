@@ -44,7 +44,7 @@ impl Bare {
     pub(crate) fn start(directory: &Path, object: &[u8]) -> Result<Self, Failure> {
         std::fs::write(directory.join(OBJECT), object)?;
         let mut command = Command::new(std::env::current_exe()?);
-        let mut child = command.arg("bare").arg(directory).stdout(Stdio::piped()).spawn()?;
+        let mut child = command.arg("bare").arg(directory).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut address = String::new();
         BufReader::new(child.stdout.take().ok_or("it is piped")?).read_line(&mut address)?;
         let server_ca_pem = std::fs::read_to_string(directory.join("bare-ca.pem"))?;
@@ -69,8 +69,13 @@ struct Server {
     events: broadcast::Sender<Bytes>,
 }
 
-/// Serves until killed.
+/// Serves until killed, or until who started it is gone.
 pub(crate) async fn serve(directory: &Path) -> Result<(), Failure> {
+    std::thread::spawn(|| {
+        // Nothing is written there: it only ends.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(0);
+    });
     let keys = directory.join("bare-pki");
     std::fs::create_dir_all(&keys)?;
     let authority = Authority::load_or_create(&keys, "bare")?;

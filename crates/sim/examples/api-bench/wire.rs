@@ -16,6 +16,9 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 type Body = Full<Bytes>;
 
+/// How much of a list is searched for its `continue`.
+const HEAD_BYTES: usize = 1024;
+
 /// A server, and who we are to it.
 #[derive(Clone)]
 pub(crate) struct Target {
@@ -80,10 +83,9 @@ impl Target {
         loop {
             let limit = page.map_or(String::new(), |page| format!("&limit={page}"));
             let path = format!("{path}?continue={token}{limit}&bench-count={count}&bench-seen={seen}");
-            let body = connection.send(Sent::get(path)).await?;
-            // Every pod has one of these and no other object in it does.
-            seen += memchr::memmem::find_iter(&body, b"\"schedulerName\":").count();
-            match next_token(&body) {
+            let (count, next) = connection.pods(path).await?;
+            seen += count;
+            match next {
                 Some(next) => token = next,
                 None => return Ok(seen),
             }
@@ -93,7 +95,7 @@ impl Target {
 
 /// The `continue` of a list; it stands in the beginning.
 fn next_token(body: &[u8]) -> Option<String> {
-    let head = &body[..body.len().min(1024)];
+    let head = &body[..body.len().min(HEAD_BYTES)];
     let start = memchr::memmem::find(head, b"\"continue\":\"")? + 12;
     let length = memchr::memchr(b'"', &head[start..])?;
     Some(String::from_utf8_lossy(&head[start..start + length]).into_owned())
@@ -118,11 +120,39 @@ pub(crate) struct OneByOne {
 impl OneByOne {
     /// The body of the answer.
     pub(crate) async fn send(&mut self, sent: Sent) -> Result<Bytes, Failure> {
+        whole(self.answer(sent).await?).await
+    }
+
+    async fn answer(&mut self, sent: Sent) -> Result<Response<Incoming>, Failure> {
         let path = sent.path.clone();
         let mut request = request(&self.address, sent)?;
         *request.uri_mut() = path.parse()?;
         self.sender.ready().await?;
-        whole(self.sender.send_request(request).await?).await
+        Ok(self.sender.send_request(request).await?)
+    }
+
+    /// How many pods a list has, and where the next page begins. The answer is looked through as it comes, and not kept.
+    async fn pods(&mut self, path: String) -> Result<(usize, Option<String>), Failure> {
+        // Every pod has one of these and no other object in it does.
+        let mark = memchr::memmem::Finder::new(b"\"schedulerName\":");
+        let mut body = opened(self.answer(Sent::get(path)).await?)?;
+        // A mark may begin in one frame and end in the next: so much of what was is kept.
+        let kept = mark.needle().len() - 1;
+        let (mut head, mut seam, mut count) = (Vec::new(), Vec::new(), 0);
+        while let Some(frame) = body.frame().await {
+            let frame = frame?;
+            let Some(data) = frame.data_ref() else { continue };
+            let missing = HEAD_BYTES.saturating_sub(head.len());
+            head.extend_from_slice(&data[..data.len().min(missing)]);
+            seam.extend_from_slice(&data[..data.len().min(kept)]);
+            count += mark.find_iter(&seam).count() + mark.find_iter(data).count();
+            if data.len() > kept {
+                seam.clear();
+                seam.extend_from_slice(&data[data.len() - kept..]);
+            }
+            seam.drain(..seam.len().saturating_sub(kept));
+        }
+        Ok((count, next_token(&head)))
     }
 }
 
