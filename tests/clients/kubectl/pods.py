@@ -90,7 +90,7 @@ def check_streams(k):
     k.refused("exec", "runner", "--", "true", says=unreachable)
     k.refused("attach", "runner", says=unreachable)
     k.refused("cp", k.kubeconfig, "runner:/tmp/x", says=unreachable)
-    k.refused("port-forward", "runner", ":80", says="does not forward ports of pods")
+    k.refused("port-forward", "runner", ":80", says=unreachable)
     k.refused("logs", "nobody", says='pods "nobody" not found')
     k.refused("logs", "runner", "-c", "other", says="other")
     k.refused("exec", "runner", "-c", "other", "--", "true", says="other")
