@@ -28,6 +28,19 @@ fn managers(object: &Value) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
+async fn a_program_within_the_process_owns_fields_under_its_name() {
+    let server = server().await;
+    let scheduler = orrery_apiserver::User::new("system:kube-scheduler", ["system:masters"]);
+    let path = "/api/v1/namespaces/demo/configmaps";
+    let made = server.call(&scheduler, "POST", path, Some(&config_map("a", &json!({})))).await.expect(201);
+    assert_eq!(managers(&made), [("kube-scheduler".into(), "Update".into())]);
+    let headers = [("content-type", "application/json"), ("user-agent", "curl/8")];
+    let body = serde_json::to_vec(&config_map("b", &json!({}))).unwrap();
+    let made = server.send(&scheduler, "POST", path, &headers, body).await.expect(201);
+    assert_eq!(managers(&made), [("curl".into(), "Update".into())]);
+}
+
+#[tokio::test]
 async fn applying_creates_and_says_who_owns_what() {
     let server = server().await;
     let made = apply(&server, "fieldManager=one", &json!({"k": "v"})).await.expect(201);

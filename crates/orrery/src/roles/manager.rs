@@ -105,7 +105,6 @@ async fn renew_access(instance: Instance, shutdown: CancellationToken) {
 pub(crate) async fn manager(instance: &Instance) -> RoleResult {
     let shutdown = shutdown_on_signal()?;
     raise_file_limit();
-    tokio::spawn(orrery_memory::give_back(shutdown.clone()));
     let supervisors = instance.supervisors();
     let manager = Manager::start(orrery_manager::Config {
         state: instance.manager_directory(),
@@ -146,7 +145,6 @@ pub(crate) async fn supervisor(instance: &Instance, args: SupervisorArgs) -> Rol
     }
     let shutdown = shutdown_on_signal()?;
     raise_file_limit();
-    tokio::spawn(orrery_memory::give_back(shutdown.clone()));
     let config = RunConfig {
         manager_kubeconfig: directory.join(ACCESS_FILE),
         directory,
