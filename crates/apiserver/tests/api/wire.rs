@@ -15,7 +15,7 @@ use orrery_identity::{Credentials, tls};
 use orrery_machinery::status::ApiError;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -194,4 +194,21 @@ async fn too_many_requests_at_once_are_told_to_come_back() {
     let watch = server.open(&admin(), "GET", "/api/v1/pods?watch=1", &[], Vec::new()).await;
     assert_eq!(watch.status(), 200);
     server.get("/healthz").await.expect(200);
+    let server =
+        Server::with(orrery_store::EmbeddedOptions::default(), |config| config.limits.writes_in_flight = 0).await;
+    server.post("/api/v1/namespaces", &json!({"metadata": {"name": "demo"}})).await.expect(429);
+    server.get("/api/v1/namespaces").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_abandoned() {
+    let soon = std::time::Duration::from_millis(50);
+    let server = Server::with(orrery_store::EmbeddedOptions::default(), |config| config.limits.request_timeout = soon);
+    let endless =
+        http_body_util::StreamBody::new(futures::stream::pending::<Result<http_body::Frame<Bytes>, Infallible>>());
+    let request = Request::post("/api/v1/namespaces").body(endless).unwrap();
+    let answer = tower::Service::call(&mut server.await.api.in_process(admin()), request).await.unwrap();
+    assert_eq!(answer.status(), 504);
+    let text = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&text).contains("took too long"), "{text:?}");
 }
