@@ -166,6 +166,8 @@ impl<'a> Index<'a> {
     }
 }
 
+type Labels<'a> = Vec<(&'a str, &'a str)>;
+
 /// The bytes of an entry, with what its header says.
 pub struct Stored<'a> {
     generation: u32,
@@ -190,7 +192,7 @@ impl<'a> Stored<'a> {
     }
 
     /// Labels, and the values of the selectable fields; none when the header is damaged.
-    fn index(&self) -> Option<(Vec<(&'a str, &'a str)>, Vec<&'a str>)> {
+    fn index(&self) -> Option<(Labels<'a>, Vec<&'a str>)> {
         let mut rest = self.index;
         let mut labels = Vec::new();
         for _ in 0..take_u16(&mut rest)? {
