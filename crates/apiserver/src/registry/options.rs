@@ -125,15 +125,13 @@ impl Selection {
             return Ok(true);
         }
         let stored = Stored::read(&entry.value).filter(|stored| stored.is_as_served(resource));
-        let by_header =
-            |stored: Stored<'_>| stored.is_selected(resource, key::parts(&entry.key), &self.labels, &self.fields);
-        stored.and_then(by_header).map_or_else(
-            || {
-                let object = envelope::decode(resource, entry)?;
-                Ok(self.labels.matches(&object) && self.fields.matches(&object))
-            },
-            Ok,
-        )
+        let place = key::parts(&entry.key);
+        if let Some(picked) = stored.and_then(|stored| stored.is_selected(resource, place, &self.labels, &self.fields))
+        {
+            return Ok(picked);
+        }
+        let object = envelope::decode(resource, entry)?;
+        Ok(self.labels.matches(&object) && self.fields.matches(&object))
     }
 }
 
