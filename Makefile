@@ -50,7 +50,7 @@ test: deps
 	@scripts/step "build crx-init" guest/build $(TARGET)/debug/crx-init
 	@scripts/test
 
-# CLIENTS are options, such as `--only helm`; see docs/clients.md. Needs neither root nor Debian's packages.
+# CLIENTS are options, such as `--only helm`; see docs/clients.md. Needs no root, but a C compiler and pip.
 clients:
 	@scripts/clients $(CLIENTS)
 
