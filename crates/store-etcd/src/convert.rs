@@ -4,6 +4,7 @@ use crate::proto;
 use bytes::Bytes;
 use orrery_store::{Change, Compare, Entry, Op, Revision, StoreError};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// What a store's keys begin with in etcd. Ends with a slash, so that no root is the beginning of another's keys.
 #[derive(Debug, Clone)]
@@ -64,8 +65,8 @@ impl Root {
         }
         let entry = self.entry(kv)?;
         let (key, revision) = (entry.key.clone(), entry.mod_revision);
-        let previous = previous.filter(|_| was_there);
-        Ok(Some(Change { key, current: (!deleted).then_some(entry), previous, revision }))
+        let previous = previous.filter(|_| was_there).map(Arc::new);
+        Ok(Some(Change { key, current: (!deleted).then(|| Arc::new(entry)), previous, revision }))
     }
 
     pub(crate) fn compare(&self, compare: &Compare) -> proto::Compare {

@@ -99,9 +99,9 @@ pub struct Change {
     /// The key.
     pub key: String,
     /// The entry after the change; none when it was deleted.
-    pub current: Option<Entry>,
+    pub current: Option<Arc<Entry>>,
     /// The entry before the change; none when it was created.
-    pub previous: Option<Entry>,
+    pub previous: Option<Arc<Entry>>,
     /// The change's revision.
     pub revision: Revision,
 }

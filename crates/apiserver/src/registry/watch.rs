@@ -241,13 +241,13 @@ impl Running {
     async fn event(&mut self, change: &Arc<Change>) -> Result<Option<Bytes>, ApiError> {
         let converted;
         let (current, previous) = if self.resource.converter.is_some() {
-            let both = [&change.current, &change.previous].map(|entry| entry.iter().cloned().map(Arc::new));
+            let both = change.current.iter().chain(&change.previous).cloned().collect();
             let count = usize::from(change.current.is_some());
-            converted = self.conversions.readable(&self.resource, both.into_iter().flatten().collect()).await?;
+            converted = self.conversions.readable(&self.resource, both).await?;
             let (current, previous) = converted.split_at(count);
             (current.first().map(|entry| &**entry), previous.first().map(|entry| &**entry))
         } else {
-            (change.current.as_ref(), change.previous.as_ref())
+            (change.current.as_deref(), change.previous.as_deref())
         };
         let (before, now) = (self.selected(previous)?, self.selected(current)?);
         let (kind, entry) = match (before, now) {

@@ -68,12 +68,14 @@ impl History {
 
     /// Forgets what no longer fits the bounds in number and bytes. Gives what was forgotten.
     pub(super) fn trim(&mut self) -> Vec<Arc<Change>> {
-        let mut forgotten = Vec::new();
-        while self.changes.len() > self.bounds.changes || self.bytes > self.bounds.bytes {
-            let Some(revision) = self.changes.front().map(|oldest| oldest.revision) else { break };
-            forgotten.append(&mut self.compact(revision));
-        }
-        forgotten
+        let (mut many, mut held) = (self.changes.len(), self.bytes);
+        let over = self.changes.iter().take_while(|change| {
+            let over = many > self.bounds.changes || held > self.bounds.bytes;
+            many -= 1;
+            held -= bytes(change);
+            over
+        });
+        over.last().map(|last| last.revision).map_or_else(Vec::new, |revision| self.compact(revision))
     }
 
     /// Forgets everything up to `revision`. Gives what was forgotten.
@@ -101,7 +103,7 @@ impl History {
 }
 
 fn bytes(change: &Change) -> usize {
-    let entry = |entry: &Option<Entry>| entry.as_ref().map_or(0, |entry| entry.key.len() + entry.value.len());
+    let entry = |entry: &Option<Arc<Entry>>| entry.as_ref().map_or(0, |entry| entry.key.len() + entry.value.len());
     change.key.len() + entry(&change.current) + entry(&change.previous) + size_of::<Change>()
 }
 

@@ -113,7 +113,7 @@ impl View {
         let end = end_of(prefix);
         let mut total = self.tree.rank(end.as_deref()).saturating_sub(self.tree.rank(Some(&from)));
         // What was at `at` in the place of what is now; the first change since then knows it.
-        let mut then: BTreeMap<&str, Option<&Entry>> = BTreeMap::new();
+        let mut then: BTreeMap<&str, Option<&Arc<Entry>>> = BTreeMap::new();
         for change in self.since.iter().filter(|change| change.key.as_bytes() >= &*from) {
             then.entry(&change.key).or_insert_with(|| {
                 total += usize::from(change.previous.is_some());
@@ -135,7 +135,7 @@ impl View {
 /// The first entries of what is now, with what was then in its place.
 fn merge<'a>(
     now: impl Iterator<Item = &'a Stored>,
-    then: BTreeMap<&str, Option<&Entry>>,
+    then: BTreeMap<&str, Option<&Arc<Entry>>>,
     limit: usize,
 ) -> Vec<Arc<Entry>> {
     let mut entries = Vec::with_capacity(limit);
@@ -152,7 +152,7 @@ fn merge<'a>(
             entries.extend(now.next().map(|stored| Arc::clone(&stored.entry)));
         } else if let Some((key, was)) = then.next() {
             now.next_if(|stored| stored.key() == key);
-            entries.extend(was.map(|entry| Arc::new(entry.clone())));
+            entries.extend(was.cloned());
         }
     }
     entries
@@ -175,14 +175,15 @@ mod tests {
         let revision = Revision(revision);
         let create_revision = previous.map_or(revision, |stored| stored.entry.create_revision);
         let entry = Entry { key: key.into(), value: Bytes::new(), create_revision, mod_revision: revision };
-        let previous = previous.map(|stored| (*stored.entry).clone());
-        let change = Change { key: key.into(), current: Some(entry.clone()), previous, revision };
-        Record { change: Arc::new(change), stored: Some(Stored::new(entry, None)) }
+        let previous = previous.map(|stored| Arc::clone(&stored.entry));
+        let stored = Stored::new(entry, None);
+        let change = Change { key: key.into(), current: Some(Arc::clone(&stored.entry)), previous, revision };
+        Record { change: Arc::new(change), stored: Some(stored) }
     }
 
     fn delete(previous: &Stored, revision: u64) -> Record {
         let key = previous.key().to_owned();
-        let previous = Some((*previous.entry).clone());
+        let previous = Some(Arc::clone(&previous.entry));
         let change = Change { key, current: None, previous, revision: Revision(revision) };
         Record { change: Arc::new(change), stored: None }
     }

@@ -3,6 +3,7 @@
 use super::index::{Index, Record};
 use super::stored::Stored;
 use crate::{Change, Compare, Entry, Op, Revision, StoreError, Txn, TxnOutcome};
+use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +89,8 @@ impl<'a> Batch<'a> {
 
     /// Adds a write. The batch moves on to `revision` only if there is something to write.
     fn op(&mut self, op: Op, revision: Revision) {
-        let previous = self.get(key_of(&op)).map(|stored| (*stored.entry).clone());
+        let before = self.get(key_of(&op)).cloned();
+        let previous = before.as_ref().map(|stored| Arc::clone(&stored.entry));
         let (key, stored) = match op {
             Op::Put { key, value, ttl } => {
                 let create_revision = previous.as_ref().map_or(revision, |entry| entry.create_revision);
@@ -99,15 +101,12 @@ impl<'a> Batch<'a> {
             Op::Delete { key } => (key, None),
         };
         self.plan.revision = revision;
-        let current = stored.as_ref().map(|stored| (*stored.entry).clone());
+        let current = stored.as_ref().map(|stored| Arc::clone(&stored.entry));
         let change = Arc::new(Change { key: key.clone(), current, previous, revision });
         self.plan.records.push(Record { change, stored: stored.clone() });
-        match self.plan.finals.get_mut(&key) {
-            Some(end) => end.after = stored,
-            None => {
-                let before = self.index.get(&key).cloned();
-                self.plan.finals.insert(key, Final { before, after: stored });
-            }
+        match self.plan.finals.entry(key) {
+            MapEntry::Occupied(mut end) => end.get_mut().after = stored,
+            MapEntry::Vacant(end) => drop(end.insert(Final { before, after: stored })),
         }
     }
 

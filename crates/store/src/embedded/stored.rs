@@ -11,12 +11,25 @@ pub(super) struct Stored {
     pub(super) expires_ms: Option<u64>,
     /// Over everything above; goes into the file with it.
     pub(super) checksum: u32,
+    /// [`Fingerprint`] of the key.
+    pub(super) fingerprint: Fingerprint,
+}
+
+/// Tells most keys apart without reading them, which a look into a node of the tree is spared so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fingerprint(u32);
+
+impl Fingerprint {
+    pub(super) fn of(key: &str) -> Self {
+        Self(crc32fast::hash(key.as_bytes()))
+    }
 }
 
 impl Stored {
     pub(super) fn new(entry: Entry, expires_ms: Option<u64>) -> Self {
         let checksum = checksum(&entry, expires_ms);
-        Self { entry: Arc::new(entry), expires_ms, checksum }
+        let fingerprint = Fingerprint::of(&entry.key);
+        Self { entry: Arc::new(entry), expires_ms, checksum, fingerprint }
     }
 
     pub(super) fn key(&self) -> &str {

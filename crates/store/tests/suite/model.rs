@@ -115,6 +115,7 @@ impl Oracle {
             };
             next.extend(current.clone().map(|entry| (key.clone(), entry)));
             if current.is_some() || previous.is_some() {
+                let (current, previous) = (current.map(Arc::new), previous.map(Arc::new));
                 changes.push(Change { key: key.clone(), current, previous, revision });
             }
         }
