@@ -27,7 +27,15 @@ async fn fresh(options: EmbeddedOptions) -> (tempfile::TempDir, Arc<Embedded>) {
 
 #[test]
 fn the_store_does_what_the_oracle_says() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    follows_the_oracle(&tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"));
+}
+
+#[test]
+fn the_store_does_what_the_oracle_says_when_its_callers_write_themselves() {
+    follows_the_oracle(&tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime"));
+}
+
+fn follows_the_oracle(runtime: &tokio::runtime::Runtime) {
     let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&suite::model::steps(), |steps| {
         runtime.block_on(async {
@@ -90,7 +98,7 @@ async fn concurrent_writers_are_serialised() {
     suite::concurrent_writers_are_serialised(store).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn expired_values_are_deleted_by_ordinary_revisions() {
     let (_directory, store) = fresh(options()).await;
     suite::expired_values_are_deleted_by_ordinary_revisions(store).await;

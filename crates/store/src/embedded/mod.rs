@@ -1,7 +1,8 @@
 //! The backend inside the process: SQLite as the durable log, an in-memory multi-version index in front.
 //!
 //! One thread writes (`writer`). It drains a bounded queue into one SQLite transaction, so that concurrent writers
-//! share one sync of the disk, and answers after the commit; each transaction still has a revision of its own. All
+//! share one sync of the disk, and answers after the commit; each transaction still has a revision of its own. A lone
+//! caller writes in the thread's place. All
 //! reads come out of the index and never wait for the disk: they take a copy, which costs nothing, and read without a lock.
 //! A watch takes changes out of what all watchers of its prefix share, whenever it is asked for the next one.
 //!
@@ -40,8 +41,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, oneshot};
-use writer::{Request, Writer};
+use writer::{Desk, Request, Writer};
 
 /// Settings of the embedded store.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +91,7 @@ struct Inner {
     requests: Mutex<Option<SyncSender<Request>>>,
     /// As many places as the queue has, so that sending into it never blocks.
     places: Arc<Semaphore>,
+    writer: Arc<Desk>,
     thread: Mutex<Option<JoinHandle<()>>>,
     control: Mutex<Option<Listening>>,
     options: EmbeddedOptions,
@@ -122,16 +125,18 @@ impl Embedded {
 
         let queue = options.queue.max(1);
         let (requests, queued) = sync_channel(queue);
-        let writer = Writer::new(log, Arc::clone(&shared), deadlines, queued);
+        let writer = Arc::new(Mutex::new(Some(Writer::new(log, Arc::clone(&shared), deadlines))));
+        let desk = Arc::clone(&writer);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || writer::run(&desk, &queued))
             .map_err(OpenError::Thread)?;
         tracing::debug!(path = %path.display(), revision = revision.0, "store open");
         Ok(Self(Arc::new(Inner {
             shared,
             requests: Mutex::new(Some(requests)),
             places: Arc::new(Semaphore::new(queue)),
+            writer,
             thread: Mutex::new(Some(thread)),
             control: Mutex::new(None),
             options,
@@ -163,6 +168,22 @@ impl Inner {
         drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
+    /// Carries a request out on the spot if nobody else writes or waits and the runtime has other threads for what else is to
+    /// do; gives it back otherwise.
+    fn write_here(&self, request: Request) -> Option<Request> {
+        let alone = self.places.available_permits() + 1 == self.options.queue.max(1);
+        if !alone || !Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
+        {
+            return Some(request);
+        }
+        let Ok(mut seat) = self.writer.try_lock() else { return Some(request) };
+        let Some(writer) = seat.as_mut().filter(|writer| writer.lends_itself_to(&request.txn)) else {
+            return Some(request);
+        };
+        tokio::task::block_in_place(|| writer.carry_out(vec![request]));
+        None
+    }
+
     fn send(&self, request: Request) -> Result<(), StoreError> {
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         let requests = requests.as_ref().ok_or(StoreError::Closed)?;
@@ -190,7 +211,9 @@ impl Store for Embedded {
     async fn txn(&self, txn: Txn) -> Result<TxnOutcome, StoreError> {
         let place = Arc::clone(&self.0.places).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let (answer, answered) = oneshot::channel();
-        self.0.send(Request { txn, answer, place })?;
+        if let Some(request) = self.0.write_here(Request { txn, answer, place }) {
+            self.0.send(request)?;
+        }
         answered.await.unwrap_or_else(|_| Err(writer_gone()))
     }
 

@@ -7,6 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::Waker;
 
+/// What the publication of changes leaves to do.
+#[derive(Debug)]
+pub(super) struct Aftermath {
+    /// Who has to be woken.
+    pub(super) waiting: Vec<Waker>,
+    /// What history no longer has; giving back its memory takes a while.
+    pub(super) forgotten: Vec<Arc<Change>>,
+}
+
 /// Locks are taken in this order: groups, index; a single group's after any of them.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -51,9 +60,9 @@ impl Shared {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Takes durable changes into the index and gives them to the watchers. Gives who has to be woken, which the caller
-    /// does once nobody waits for anything more urgent.
-    pub(super) fn publish(&self, records: Vec<Record>, now_ms: u64) -> Vec<Waker> {
+    /// Takes durable changes into the index and gives them to the watchers. Gives what is left to do once nobody waits for
+    /// anything more urgent.
+    pub(super) fn publish(&self, records: Vec<Record>, now_ms: u64) -> Aftermath {
         let changes: Vec<Arc<Change>> = records.iter().map(|record| Arc::clone(&record.change)).collect();
         let groups = self.groups();
         let forgotten = self.index_mut().apply(records, now_ms);
@@ -62,7 +71,7 @@ impl Shared {
         if let Some(last) = changes.last() {
             self.published.store(last.revision.0, Ordering::Release);
         }
-        waiting
+        Aftermath { waiting, forgotten }
     }
 
     /// Forgets what was before `revision`.

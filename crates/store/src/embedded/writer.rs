@@ -1,13 +1,16 @@
-//! The one thread that writes: it takes what is queued, works out one plan, makes it durable with one SQLite
-//! transaction, publishes it and answers. While the disk works, the next batch gathers.
+//! Writing: takes what is queued, works out one plan, makes it durable with one SQLite transaction, publishes it and answers.
+//! While the disk works, the next batch gathers.
+//!
+//! A thread does that, and who finds it idle writes himself: between threads a lone write would lose more time than SQLite takes
+//! to compute.
 
 use super::deadlines::Deadlines;
 use super::log::Log;
 use super::plan::{Batch, Plan};
-use super::shared::Shared;
-use crate::{StoreError, Txn, TxnOutcome};
-use std::sync::Arc;
+use super::shared::{Aftermath, Shared};
+use crate::{Op, StoreError, Txn, TxnOutcome};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -32,15 +35,20 @@ pub(super) struct Request {
 type Answer = (oneshot::Sender<Result<TxnOutcome, StoreError>>, Result<TxnOutcome, StoreError>);
 
 /// The writer's state.
+#[derive(Debug)]
 pub(super) struct Writer {
     log: Log,
     shared: Arc<Shared>,
     deadlines: Deadlines,
-    requests: Receiver<Request>,
     state: Health,
     /// What the age of history is counted from.
     began: Instant,
+    /// When something was last written.
+    wrote: Instant,
 }
+
+/// The writer, held by who writes: its thread, or a caller who found nobody else writing. Empty once the thread has ended.
+pub(super) type Desk = Mutex<Option<Writer>>;
 
 /// Where the writer stands.
 ///
@@ -55,32 +63,46 @@ enum Health {
     Failing,
 }
 
-impl Writer {
-    pub(super) fn new(log: Log, shared: Arc<Shared>, deadlines: Deadlines, requests: Receiver<Request>) -> Self {
-        // What a crash left in the write-ahead log is tidied up in the first quiet moment.
-        Self { log, shared, deadlines, requests, state: Health::Untidy, began: Instant::now() }
-    }
-
-    /// Works until the queue's sending side is gone, and finishes what is queued.
-    pub(super) fn run(mut self) {
-        loop {
-            match self.next_batch() {
-                Ok(batch) => self.carry_out(batch),
-                Err(RecvTimeoutError::Timeout) => self.idle(),
-                Err(RecvTimeoutError::Disconnected) => break,
+/// Writes what is queued until the queue's sending side is gone, and finishes what is left in it.
+pub(super) fn run(desk: &Desk, requests: &Receiver<Request>) {
+    // A poisoned desk means that a write was broken off by a panic: nobody knows what holds, so nothing is written any more.
+    let sit = || desk.lock().ok();
+    while let Some(patience) = sit().and_then(|writer| writer.as_ref().map(Writer::patience)) {
+        let batch = next_batch(requests, patience);
+        let Some(mut seat) = sit() else { return };
+        let Some(writer) = seat.as_mut() else { return };
+        match batch {
+            Ok(batch) => writer.carry_out(batch),
+            Err(RecvTimeoutError::Timeout) => writer.idle(),
+            Err(RecvTimeoutError::Disconnected) => {
+                writer.log.tidy();
+                *seat = None;
             }
         }
-        self.log.tidy();
+    }
+}
+
+/// Waits for requests; times out when there is something else to do.
+fn next_batch(requests: &Receiver<Request>, patience: Option<Duration>) -> Result<Vec<Request>, RecvTimeoutError> {
+    let first = match patience {
+        Some(patience) => requests.recv_timeout(patience)?,
+        None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected)?,
+    };
+    let rest = requests.try_iter().take(BATCH - 1);
+    Ok(std::iter::once(first).chain(rest).collect())
+}
+
+impl Writer {
+    pub(super) fn new(log: Log, shared: Arc<Shared>, deadlines: Deadlines) -> Self {
+        // What a crash left in the write-ahead log is tidied up in the first quiet moment.
+        let now = Instant::now();
+        Self { log, shared, deadlines, state: Health::Untidy, began: now, wrote: now }
     }
 
-    /// Waits for requests; times out when there is something else to do.
-    fn next_batch(&self) -> Result<Vec<Request>, RecvTimeoutError> {
-        let first = match self.patience() {
-            Some(patience) => self.requests.recv_timeout(patience)?,
-            None => self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected)?,
-        };
-        let rest = self.requests.try_iter().take(BATCH - 1);
-        Ok(std::iter::once(first).chain(rest).collect())
+    /// Whether the transaction may be carried out by its caller: the thread then learns of it in time, which looks after the
+    /// store once per [`QUIET`] now, but for times to live, which could end before that.
+    pub(super) fn lends_itself_to(&self, txn: &Txn) -> bool {
+        self.state == Health::Untidy && !txn.ops.iter().any(|op| matches!(op, Op::Put { ttl: Some(_), .. }))
     }
 
     fn patience(&self) -> Option<Duration> {
@@ -88,7 +110,7 @@ impl Writer {
         let expiry = self.deadlines.next().map(|at| until(at, now_ms()));
         let (tidying, expiry) = match self.state {
             Health::Clean => (None, expiry),
-            Health::Untidy => (Some(QUIET), expiry),
+            Health::Untidy => (Some(QUIET.saturating_sub(self.wrote.elapsed())), expiry),
             Health::Failing => (None, expiry.map(|expiry| expiry.max(RETRY))),
         };
         let ageing = self.shared.index().history().next_expiry_ms().map(|at| until(at, self.age_ms()));
@@ -99,7 +121,7 @@ impl Writer {
         self.shared.expire(self.age_ms());
         if self.deadlines.next().is_some_and(|at| at <= now_ms()) {
             self.carry_out(Vec::new());
-        } else if self.state == Health::Untidy {
+        } else if self.state == Health::Untidy && self.wrote.elapsed() >= QUIET {
             self.log.tidy();
             self.state = Health::Clean;
         }
@@ -111,7 +133,7 @@ impl Writer {
     }
 
     /// Carries out a batch, together with the deletion of what has expired.
-    fn carry_out(&mut self, requests: Vec<Request>) {
+    pub(super) fn carry_out(&mut self, requests: Vec<Request>) {
         let (plan, answers) = self.plan(requests);
         if plan.records.is_empty() {
             return give(answers);
@@ -121,13 +143,14 @@ impl Writer {
                 if self.state == Health::Failing {
                     tracing::info!("the store can write again");
                 }
-                self.state = Health::Untidy;
+                (self.state, self.wrote) = (Health::Untidy, Instant::now());
                 for (key, end) in &plan.finals {
                     self.deadlines.replace(key, end.before.as_ref(), end.after.as_ref());
                 }
-                let waiting = self.shared.publish(plan.records, self.age_ms());
+                let Aftermath { waiting, forgotten } = self.shared.publish(plan.records, self.age_ms());
                 give(answers);
                 waiting.into_iter().for_each(Waker::wake);
+                drop(forgotten);
             }
             Err(error) => {
                 if self.state != Health::Failing {
