@@ -202,7 +202,7 @@ async fn files_of_newer_versions_and_of_others_are_refused() {
         rusqlite::Connection::open(path).and_then(|file| file.execute_batch(sql)).expect("SQLite works");
     };
     change(&path, "PRAGMA user_version = 99");
-    assert!(matches!(Embedded::open(&path, options()).await, Err(OpenError::Newer { found: 99, known: 2, .. })));
+    assert!(matches!(Embedded::open(&path, options()).await, Err(OpenError::Newer { found: 99, known: 3, .. })));
     let other = directory.path().join("other.db");
     change(&other, "CREATE TABLE theirs (x)");
     assert!(matches!(Embedded::open(&other, options()).await, Err(OpenError::Foreign { .. })));

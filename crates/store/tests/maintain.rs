@@ -232,3 +232,33 @@ async fn a_file_of_the_first_format_is_upgraded() {
     store.close().await;
     assert!(maintain::check(&place.path).expect("a report").is_sound());
 }
+
+#[tokio::test]
+async fn a_file_of_the_second_format_is_upgraded() {
+    let place = Place::new();
+    let store = place.open().await;
+    write(&store, (0..100).map(|number| put(&format!("/{number}"), "one")).collect()).await;
+    let last = write(&store, vec![put("/7", "two"), delete("/8")]).await;
+    let expected = everything(&store).await;
+    store.close().await;
+    let file = rusqlite::Connection::open(&place.path).expect("SQLite works");
+    file.execute_batch(
+        "ALTER TABLE objects RENAME TO new;
+        CREATE TABLE objects (key TEXT PRIMARY KEY, create_revision INTEGER NOT NULL, mod_revision INTEGER NOT NULL,
+            expires_ms INTEGER, checksum INTEGER NOT NULL, value BLOB NOT NULL);
+        INSERT INTO objects SELECT key, create_revision, mod_revision, expires_ms, checksum, value FROM new;
+        DROP TABLE new;
+        PRAGMA user_version = 2;",
+    )
+    .expect("SQLite works");
+    drop(file);
+    let store = place.open().await;
+    assert_eq!((everything(&store).await, store.current_revision().await.expect("open")), (expected, last));
+    assert!(write(&store, vec![put("/8", "3"), put("/9", "3"), delete("/10")]).await > last);
+    let expected = everything(&store).await;
+    store.close().await;
+    assert!(maintain::check(&place.path).expect("a report").is_sound());
+    let store = place.open().await;
+    assert_eq!(everything(&store).await, expected);
+    store.close().await;
+}

@@ -43,7 +43,7 @@ mod tests {
     fn a_deadline_set_again_replaces_the_old_one() {
         let stored = |expires_ms| {
             let (create_revision, mod_revision) = (Revision(1), Revision(1));
-            Stored::new(Entry { key: "/a".into(), value: Bytes::new(), create_revision, mod_revision }, expires_ms)
+            Stored::new(Entry { key: "/a".into(), value: Bytes::new(), create_revision, mod_revision }, expires_ms, 1)
         };
         let mut deadlines = Deadlines::default();
         let mut old = None;

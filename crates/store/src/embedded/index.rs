@@ -176,7 +176,7 @@ mod tests {
         let create_revision = previous.map_or(revision, |stored| stored.entry.create_revision);
         let entry = Entry { key: key.into(), value: Bytes::new(), create_revision, mod_revision: revision };
         let previous = previous.map(|stored| Arc::clone(&stored.entry));
-        let stored = Stored::new(entry, None);
+        let stored = Stored::new(entry, None, 1);
         let change = Change { key: key.into(), current: Some(Arc::clone(&stored.entry)), previous, revision };
         Record { change: Arc::new(change), stored: Some(stored) }
     }

@@ -22,6 +22,8 @@ pub(super) struct Plan {
     pub(super) finals: BTreeMap<String, Final>,
     pub(super) records: Vec<Record>,
     pub(super) revision: Revision,
+    /// The number of the next row in the file.
+    pub(super) next_id: i64,
 }
 
 /// What the batch makes of a key.
@@ -39,8 +41,8 @@ pub(super) struct Final {
 struct WrittenTwice(String);
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(index: &'a Index, now_ms: u64) -> Self {
-        let plan = Plan { finals: BTreeMap::new(), records: Vec::new(), revision: index.current() };
+    pub(super) fn new(index: &'a Index, now_ms: u64, next_id: i64) -> Self {
+        let plan = Plan { finals: BTreeMap::new(), records: Vec::new(), revision: index.current(), next_id };
         Self { index, now_ms, plan }
     }
 
@@ -95,7 +97,8 @@ impl<'a> Batch<'a> {
             Op::Put { key, value, ttl } => {
                 let create_revision = previous.as_ref().map_or(revision, |entry| entry.create_revision);
                 let entry = Entry { key: key.clone(), value, create_revision, mod_revision: revision };
-                (key, Some(Stored::new(entry, ttl.map(|ttl| self.deadline(ttl)))))
+                let id = self.id(&key, before.as_ref());
+                (key, Some(Stored::new(entry, ttl.map(|ttl| self.deadline(ttl)), id)))
             }
             Op::Delete { .. } if previous.is_none() => return,
             Op::Delete { key } => (key, None),
@@ -108,6 +111,16 @@ impl<'a> Batch<'a> {
             MapEntry::Occupied(mut end) => end.get_mut().after = stored,
             MapEntry::Vacant(end) => drop(end.insert(Final { before, after: stored })),
         }
+    }
+
+    /// The row that a key has in the file, or a new one. A key that was deleted in this batch still has its row there.
+    fn id(&mut self, key: &str, before: Option<&Stored>) -> i64 {
+        let there = || self.plan.finals.get(key).and_then(|end| end.before.as_ref());
+        if let Some(stored) = before.or_else(there) {
+            return stored.id;
+        }
+        self.plan.next_id += 1;
+        self.plan.next_id - 1
     }
 
     /// A deadline beyond SQLite's integers is as good as none, and becomes the last that there is.
@@ -126,4 +139,35 @@ fn key_of(op: &Op) -> &str {
 fn written_twice(ops: &[Op]) -> Option<&str> {
     let mut written = HashSet::with_capacity(if ops.len() > 1 { ops.len() } else { 0 });
     ops.iter().map(key_of).find(|key| ops.len() > 1 && !written.insert(*key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::history::Bounds;
+    use bytes::Bytes;
+
+    fn put(key: &str) -> Txn {
+        let op = Op::Put { key: key.to_owned(), value: Bytes::new(), ttl: None };
+        Txn { compare: vec![Compare::Absent(key.to_owned())], ops: vec![op] }
+    }
+
+    #[test]
+    fn a_key_keeps_its_row_and_a_new_one_gets_the_next() {
+        let entry =
+            Entry { key: "/a".into(), value: Bytes::new(), create_revision: Revision(1), mod_revision: Revision(1) };
+        let bounds = Bounds { changes: 9, bytes: usize::MAX, age_ms: u64::MAX };
+        let index = Index::new(vec![Stored::new(entry, None, 7)], Revision(1), bounds);
+        let mut batch = Batch::new(&index, 0, 9);
+        batch.expire("/a");
+        for key in ["/a", "/b", "/c"] {
+            assert!(matches!(batch.txn(put(key)), Ok(TxnOutcome::Committed(_))));
+        }
+        batch.expire("/b");
+        let plan = batch.finish();
+        let rows = |end: &Final| [&end.before, &end.after].map(|stored| stored.as_ref().map(|stored| stored.id));
+        let rows: Vec<_> = plan.finals.values().map(rows).collect();
+        assert_eq!(rows, [[Some(7), Some(7)], [None, None], [None, Some(10)]]);
+        assert_eq!((plan.revision, plan.next_id), (Revision(6), 11));
+    }
 }

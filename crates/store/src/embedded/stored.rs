@@ -11,6 +11,8 @@ pub(super) struct Stored {
     pub(super) expires_ms: Option<u64>,
     /// Over everything above; goes into the file with it.
     pub(super) checksum: u32,
+    /// The number of its row in the file.
+    pub(super) id: i64,
     /// [`Fingerprint`] of the key.
     pub(super) fingerprint: Fingerprint,
 }
@@ -26,10 +28,10 @@ impl Fingerprint {
 }
 
 impl Stored {
-    pub(super) fn new(entry: Entry, expires_ms: Option<u64>) -> Self {
+    pub(super) fn new(entry: Entry, expires_ms: Option<u64>, id: i64) -> Self {
         let checksum = checksum(&entry, expires_ms);
         let fingerprint = Fingerprint::of(&entry.key);
-        Self { entry: Arc::new(entry), expires_ms, checksum, fingerprint }
+        Self { entry: Arc::new(entry), expires_ms, checksum, id, fingerprint }
     }
 
     pub(super) fn key(&self) -> &str {
@@ -95,12 +97,12 @@ mod tests {
             mod_revision: Revision(2),
         };
         let all = [
-            Stored::new(base.clone(), None),
-            Stored::new(base.clone(), Some(5)),
-            Stored::new(Entry { key: "/av".into(), value: Bytes::new(), ..base.clone() }, None),
-            Stored::new(Entry { value: Bytes::from_static(b"w"), ..base.clone() }, None),
-            Stored::new(Entry { create_revision: Revision(2), ..base.clone() }, None),
-            Stored::new(Entry { mod_revision: Revision(3), ..base }, None),
+            Stored::new(base.clone(), None, 1),
+            Stored::new(base.clone(), Some(5), 1),
+            Stored::new(Entry { key: "/av".into(), value: Bytes::new(), ..base.clone() }, None, 1),
+            Stored::new(Entry { value: Bytes::from_static(b"w"), ..base.clone() }, None, 1),
+            Stored::new(Entry { create_revision: Revision(2), ..base.clone() }, None, 1),
+            Stored::new(Entry { mod_revision: Revision(3), ..base }, None, 1),
         ];
         let distinct: std::collections::HashSet<u32> = all.iter().map(|stored| stored.checksum).collect();
         assert_eq!(distinct.len(), all.len());
@@ -111,7 +113,7 @@ mod tests {
         let stored = |key: &str| {
             let entry =
                 Entry { key: key.into(), value: Bytes::new(), create_revision: Revision(1), mod_revision: Revision(1) };
-            Stored::new(entry, None)
+            Stored::new(entry, None, 1)
         };
         let mut totals = Totals::default();
         totals.add(&stored("/a"));

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 fn stored(key: u16, revision: u64) -> Stored {
     let (create_revision, mod_revision) = (Revision(1), Revision(revision));
     let entry = Entry { key: format!("/{key:04}"), value: Bytes::new(), create_revision, mod_revision };
-    Stored::new(entry, None)
+    Stored::new(entry, None, 1)
 }
 
 #[derive(Debug, Clone)]

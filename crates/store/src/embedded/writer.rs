@@ -171,7 +171,7 @@ impl Writer {
     fn plan(&self, requests: Vec<Request>) -> (Plan, Vec<Answer>) {
         let now_ms = now_ms();
         let index = self.shared.index();
-        let mut batch = Batch::new(&index, now_ms);
+        let mut batch = Batch::new(&index, now_ms, self.log.next_id());
         for key in self.deadlines.due(now_ms, EXPIRY_BATCH) {
             batch.expire(&key);
         }

@@ -116,6 +116,8 @@ impl OpenError {
 /// What went wrong with a write and what to do about it.
 pub(super) fn advice(error: &rusqlite::Error, path: &Path) -> String {
     let place = path.display();
+    let damaged = "the file is damaged, what is in memory is not: make a backup now (orrery store backup), stop this program and \
+        restore the backup (orrery store restore)";
     let todo = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "the disk is full: free space, writing goes on by itself then",
         Some(ErrorCode::SystemIoFailure) => {
@@ -125,10 +127,9 @@ pub(super) fn advice(error: &rusqlite::Error, path: &Path) -> String {
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
             "the file or its file system cannot be written: check permissions and mount options"
         }
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            "the file is damaged, what is in memory is not: make a backup now (orrery store backup), stop this program and \
-             restore the backup (orrery store restore)"
-        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation) => damaged,
+        // A row is not where it was read.
+        None if matches!(error, rusqlite::Error::StatementChangedRows(_)) => damaged,
         Some(_) | None => "unexpected; writing is tried again with the next request",
     };
     format!("{place}: {todo} ({error})")

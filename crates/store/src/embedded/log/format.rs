@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! 1 (until the first releases): meta(name, value), objects without checksums
-//! 2: state (one row: revision, totals), objects with checksums
+//! 2: state (one row: revision, totals), objects with checksums, found by an index of their keys
+//! 3: objects are found by their rows' numbers, which the index in memory has
 //! ```
 //!
 //! Every object has a checksum over all of its parts, and the one row of `state` has the number of objects, the sum of
@@ -19,7 +20,7 @@ use std::path::Path;
 /// Marks the file as ours ("ORRY").
 const APPLICATION_ID: i64 = 0x4f52_5259;
 /// Version of the tables. A file with a higher one is refused.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 const SCHEMA: &str = "
     CREATE TABLE state (
         one      INTEGER PRIMARY KEY CHECK (one = 1),
@@ -29,7 +30,8 @@ const SCHEMA: &str = "
         checksum INTEGER NOT NULL
     );
     CREATE TABLE objects (
-        key             TEXT PRIMARY KEY,
+        id              INTEGER PRIMARY KEY,
+        key             TEXT NOT NULL,
         create_revision INTEGER NOT NULL,
         mod_revision    INTEGER NOT NULL,
         expires_ms      INTEGER,
@@ -78,36 +80,49 @@ pub(super) fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Brings tables of version 1 to the present one, all or nothing.
-pub(super) fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Brings tables of an older version to the present one, all or nothing.
+pub(super) fn upgrade(connection: &mut Connection, from: i64) -> Result<(), ReadError> {
     let transaction = connection.transaction()?;
     transaction.execute_batch("ALTER TABLE objects RENAME TO old")?;
+    let (revision, expected, checksum) = if from == 1 {
+        let query = "SELECT value FROM meta WHERE name = 'revision'";
+        let revision = transaction.query_row(query, [], |row| row.get::<_, i64>(0))?.cast_unsigned();
+        transaction.execute_batch("DROP TABLE meta")?;
+        (Revision(revision), None, "NULL")
+    } else {
+        let (revision, totals) = read_state(&transaction)?;
+        transaction.execute_batch("DROP TABLE state")?;
+        (revision, Some(totals), "checksum")
+    };
     transaction.execute_batch(SCHEMA)?;
-    let query = "SELECT value FROM meta WHERE name = 'revision'";
-    let revision = Revision(transaction.query_row(query, [], |row| row.get::<_, i64>(0))?.cast_unsigned());
     let mut totals = Totals::default();
     {
-        let mut old =
-            transaction.prepare("SELECT key, create_revision, mod_revision, expires_ms, 0, value FROM old")?;
+        let query =
+            format!("SELECT key, create_revision, mod_revision, expires_ms, {checksum}, value FROM old NOT INDEXED");
+        let mut old = transaction.prepare(&query)?;
         let mut rows = old.query([])?;
         while let Some(row) = rows.next()? {
-            let (stored, _) = read(row)?;
+            let id = totals.objects.cast_signed() + 1;
+            let stored = read(row, id)?;
             totals.add(&stored);
-            put(&transaction, &stored)?;
+            insert(&transaction, id, &stored)?;
         }
     }
+    if let Some(expected) = expected.filter(|expected| *expected != totals) {
+        return damaged(format!("{} objects are there and {} should be", totals.objects, expected.objects));
+    }
     write_state(&transaction, revision, totals)?;
-    transaction.execute_batch("DROP TABLE old; DROP TABLE meta;")?;
+    transaction.execute_batch("DROP TABLE old")?;
     transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()
+    Ok(transaction.commit()?)
 }
 
-/// Writes an object in the place of the one with the same key.
-pub(super) fn put(connection: &Connection, stored: &Stored) -> rusqlite::Result<()> {
-    let upsert = "INSERT INTO objects VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (key) DO UPDATE SET \
-        create_revision = ?2, mod_revision = ?3, expires_ms = ?4, checksum = ?5, value = ?6";
+/// Writes an object that is not there yet.
+pub(super) fn insert(connection: &Connection, id: i64, stored: &Stored) -> rusqlite::Result<()> {
+    let insert = "INSERT INTO objects VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let entry = &stored.entry;
-    connection.prepare_cached(upsert)?.execute(params![
+    connection.prepare_cached(insert)?.execute(params![
+        id,
         entry.key,
         entry.create_revision.0.cast_signed(),
         entry.mod_revision.0.cast_signed(),
@@ -118,9 +133,28 @@ pub(super) fn put(connection: &Connection, stored: &Stored) -> rusqlite::Result<
     Ok(())
 }
 
-pub(super) fn delete(connection: &Connection, key: &str) -> rusqlite::Result<()> {
-    connection.prepare_cached("DELETE FROM objects WHERE key = ?1")?.execute([key])?;
-    Ok(())
+/// Writes an object over what its row had. A row that is not found where it should be is damage.
+pub(super) fn update(connection: &Connection, stored: &Stored) -> rusqlite::Result<()> {
+    let update = "UPDATE objects SET create_revision = ?2, mod_revision = ?3, expires_ms = ?4, checksum = ?5, value = ?6 \
+        WHERE id = ?1";
+    let entry = &stored.entry;
+    let changed = connection.prepare_cached(update)?.execute(params![
+        stored.id,
+        entry.create_revision.0.cast_signed(),
+        entry.mod_revision.0.cast_signed(),
+        stored.expires_ms.map(u64::cast_signed),
+        stored.checksum,
+        &*entry.value,
+    ])?;
+    one(changed)
+}
+
+pub(super) fn delete(connection: &Connection, stored: &Stored) -> rusqlite::Result<()> {
+    one(connection.prepare_cached("DELETE FROM objects WHERE id = ?1")?.execute([stored.id])?)
+}
+
+fn one(changed: usize) -> rusqlite::Result<()> {
+    if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
 }
 
 pub(super) fn write_state(connection: &Connection, revision: Revision, totals: Totals) -> rusqlite::Result<()> {
@@ -139,6 +173,8 @@ pub(in crate::embedded) struct Contents {
     pub(in crate::embedded) totals: Totals,
     /// In order of keys.
     pub(in crate::embedded) objects: Vec<Stored>,
+    /// No row has this number or a higher one.
+    pub(in crate::embedded) next_id: i64,
 }
 
 /// Why contents cannot be trusted.
@@ -165,6 +201,34 @@ impl ReadError {
 
 /// Reads and verifies all objects. They are read in the order in which they lie in the file.
 pub(super) fn load(connection: &Connection) -> Result<Contents, ReadError> {
+    let (revision, totals) = read_state(connection)?;
+    let mut found = Totals::default();
+    let mut objects = Vec::new();
+    let mut next_id = 1;
+    let mut statement = connection
+        .prepare("SELECT key, create_revision, mod_revision, expires_ms, checksum, value, id FROM objects")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let id = row.get(6)?;
+        let stored = read(row, id)?;
+        if id < next_id {
+            return damaged(format!("the object {:?} is out of order", stored.key()));
+        }
+        next_id = id.saturating_add(1);
+        found.add(&stored);
+        objects.push(stored);
+    }
+    if found != totals {
+        return damaged(format!("{} objects are there and {} should be", found.objects, totals.objects));
+    }
+    objects.sort_unstable_by(|one, other| one.key().cmp(other.key()));
+    if let Some(twice) = objects.windows(2).find(|pair| pair[0].key() == pair[1].key()) {
+        return damaged(format!("the object {:?} is there twice", twice[0].key()));
+    }
+    Ok(Contents { revision, totals, objects, next_id })
+}
+
+fn read_state(connection: &Connection) -> Result<(Revision, Totals), ReadError> {
     let query = "SELECT revision, objects, sum, checksum FROM state";
     let row = connection.query_row(query, [], |row| {
         Ok([row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get(3)?].map(i64::cast_unsigned))
@@ -177,55 +241,49 @@ pub(super) fn load(connection: &Connection) -> Result<Contents, ReadError> {
     if u64::from(totals.checksum(revision)) != checksum {
         return damaged("its state does not match its checksum");
     }
-    let mut found = Totals::default();
-    let mut objects = Vec::new();
-    let mut statement = connection
-        .prepare("SELECT key, create_revision, mod_revision, expires_ms, checksum, value FROM objects NOT INDEXED")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let (stored, checksum) = read(row)?;
-        if i64::from(stored.checksum) != checksum {
-            return damaged(format!("the object {:?} does not match its checksum", stored.key()));
-        }
-        found.add(&stored);
-        objects.push(stored);
-    }
-    if found != totals {
-        return damaged(format!("{} objects are there and {} should be", found.objects, totals.objects));
-    }
-    objects.sort_unstable_by(|one, other| one.key().cmp(other.key()));
-    if let Some(twice) = objects.windows(2).find(|pair| pair[0].key() == pair[1].key()) {
-        return damaged(format!("the object {:?} is there twice", twice[0].key()));
-    }
-    Ok(Contents { revision, totals, objects })
-}
-
-/// Compares SQLite's index of keys with the objects. A wrong one would send writes astray.
-pub(super) fn verify_keys(connection: &Connection, objects: &[Stored]) -> Result<(), ReadError> {
-    let mut statement = connection.prepare("SELECT key FROM objects ORDER BY key")?;
-    let mut rows = statement.query([])?;
-    for stored in objects {
-        match rows.next()? {
-            Some(row) if row.get_ref(0)?.as_str().is_ok_and(|key| key == stored.key()) => {}
-            Some(_) | None => return damaged(format!("the index of keys is wrong at {:?}", stored.key())),
-        }
-    }
-    if rows.next()?.is_some() { damaged("the index of keys has too many") } else { Ok(()) }
+    Ok((revision, totals))
 }
 
 fn damaged<T>(what: impl Into<String>) -> Result<T, ReadError> {
     Err(ReadError::Damaged(what.into()))
 }
 
-/// An object, and the checksum that the file has for it.
-fn read(row: &Row<'_>) -> rusqlite::Result<(Stored, i64)> {
+/// An object, compared with its checksum if the file has one.
+fn read(row: &Row<'_>, id: i64) -> Result<Stored, ReadError> {
     let number = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
     let entry = Entry {
         key: row.get(0)?,
-        value: Bytes::copy_from_slice(row.get_ref(5)?.as_blob()?),
+        value: Bytes::copy_from_slice(row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?),
         create_revision: Revision(number(1)?),
         mod_revision: Revision(number(2)?),
     };
-    let expires_ms = row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned);
-    Ok((Stored::new(entry, expires_ms), row.get(4)?))
+    let stored = Stored::new(entry, row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned), id);
+    match row.get::<_, Option<i64>>(4)? {
+        Some(checksum) if checksum != i64::from(stored.checksum) => {
+            damaged(format!("the object {:?} does not match its checksum", stored.key()))
+        }
+        Some(_) | None => Ok(stored),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_whose_row_is_not_where_it_was_is_damage() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        create(&mut connection).unwrap();
+        let (create_revision, mod_revision) = (Revision(1), Revision(1));
+        let stored =
+            |id| Stored::new(Entry { key: "/a".into(), value: Bytes::new(), create_revision, mod_revision }, None, id);
+        insert(&connection, 1, &stored(1)).unwrap();
+        update(&connection, &stored(1)).unwrap();
+        for lost in [update(&connection, &stored(2)), delete(&connection, &stored(2))] {
+            let error = lost.unwrap_err();
+            let advice = super::super::error::advice(&error, Path::new("/store.db"));
+            assert!(advice.contains("the file is damaged"), "{advice}");
+        }
+        delete(&connection, &stored(1)).unwrap();
+    }
 }

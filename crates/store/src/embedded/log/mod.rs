@@ -32,6 +32,7 @@ pub(super) struct Log {
     connection: Connection,
     path: PathBuf,
     totals: Totals,
+    next_id: i64,
     mark: Mark,
     // Declared after the connection: it is let go when the file is closed, not before.
     _lock: File,
@@ -48,13 +49,11 @@ impl Log {
         sync_directory(path).map_err(OpenError::file(path))?;
         match format::kind(&connection, path)? {
             Kind::Fresh => format::create(&mut connection).map_err(OpenError::sqlite("create the tables", path))?,
-            Kind::Store(1) => {
-                format::upgrade(&mut connection).map_err(OpenError::sqlite("upgrade the tables", path))?;
-            }
-            Kind::Store(_) => {}
+            Kind::Store(format::VERSION) => {}
+            Kind::Store(older) => format::upgrade(&mut connection, older).map_err(|error| error.of(path))?,
         }
-        let Contents { revision, totals, objects } = format::load(&connection).map_err(|error| error.of(path))?;
-        format::verify_keys(&connection, &objects).map_err(|error| error.of(path))?;
+        let contents = format::load(&connection).map_err(|error| error.of(path))?;
+        let Contents { revision, totals, objects, next_id } = contents;
         match mark.acknowledged() {
             Some(acknowledged) if acknowledged > revision => {
                 return Err(OpenError::Behind { path: path.to_owned(), found: revision, acknowledged });
@@ -62,7 +61,12 @@ impl Log {
             Some(_) => {}
             None => mark.set(revision),
         }
-        Ok((Self { connection, path: path.to_owned(), totals, mark, _lock: lock }, revision, objects))
+        Ok((Self { connection, path: path.to_owned(), totals, next_id, mark, _lock: lock }, revision, objects))
+    }
+
+    /// No row has this number or a higher one.
+    pub(super) fn next_id(&self) -> i64 {
+        self.next_id
     }
 
     /// Writes a plan in one SQLite transaction. It is on disk when this returns; on an error the next call may try again.
@@ -74,17 +78,19 @@ impl Log {
         }
         let written = self.commit_rows(plan, totals);
         written.map_err(|error| StoreError::Unwritable(error::advice(&error, &self.path)))?;
-        self.totals = totals;
+        (self.totals, self.next_id) = (totals, plan.next_id);
         self.mark.set(plan.revision);
         Ok(())
     }
 
     fn commit_rows(&mut self, plan: &Plan, totals: Totals) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for (key, end) in &plan.finals {
-            match &end.after {
-                Some(stored) => format::put(&transaction, stored)?,
-                None => format::delete(&transaction, key)?,
+        for end in plan.finals.values() {
+            match (&end.before, &end.after) {
+                (Some(_), Some(after)) => format::update(&transaction, after)?,
+                (None, Some(after)) => format::insert(&transaction, after.id, after)?,
+                (Some(before), None) => format::delete(&transaction, before)?,
+                (None, None) => {}
             }
         }
         format::write_state(&transaction, plan.revision, totals)?;

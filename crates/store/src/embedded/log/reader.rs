@@ -65,11 +65,6 @@ impl Reader {
         format::load(&self.connection).map_err(|error| error.of(&self.path))
     }
 
-    /// Compares SQLite's index of keys with the objects.
-    pub(in crate::embedded) fn verify_keys(&self, objects: &[Stored]) -> Result<(), OpenError> {
-        format::verify_keys(&self.connection, objects).map_err(|error| error.of(&self.path))
-    }
-
     /// What SQLite's own check finds wrong.
     pub(in crate::embedded) fn integrity(&self) -> rusqlite::Result<Vec<String>> {
         let mut statement = self.connection.prepare(&format!("PRAGMA integrity_check({PROBLEMS})"))?;
@@ -115,7 +110,8 @@ pub(in crate::embedded) fn create_for_copy<'a>(
     let mut totals = Totals::default();
     for stored in objects {
         totals.add(stored);
-        format::put(&transaction, stored)?;
+        // Numbered anew: in the order in which they lie side by side.
+        format::insert(&transaction, totals.objects.cast_signed(), stored)?;
     }
     format::write_state(&transaction, revision, totals)?;
     transaction.commit()?;

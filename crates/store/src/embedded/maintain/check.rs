@@ -50,9 +50,6 @@ pub fn check(path: &Path) -> Result<CheckReport, MaintenanceError> {
             return Ok(report(problems, None, None));
         }
     };
-    if let Err(error) = reader.verify_keys(&contents.objects) {
-        problems.push(told(&error));
-    }
     let mut acknowledged = None;
     if let Some(mark) = read_mark(path).filter(|mark| *mark > contents.revision) {
         problems.push(format!("it is at revision {}, but {} was acknowledged", contents.revision.0, mark.0));

@@ -63,7 +63,6 @@ fn write<'a>(
     let totals = create_for_copy(path, revision, objects).map_err(MaintenanceError::sqlite("write", path))?;
     let reader = Reader::open(path)?;
     let contents = reader.load()?;
-    reader.verify_keys(&contents.objects)?;
     if contents.totals != totals {
         let what = "what is read again is not what was written".to_owned();
         return Err(OpenError::Damaged { path: path.to_owned(), what }.into());
