@@ -1,8 +1,8 @@
 //! Server-side apply: a sequence of writes to one object by several managers.
 
 use crate::{input::Source, patches::SHAPES};
-use orrery_machinery::apply::{Apply, Ignored, OneVersion, Resource, Update, Writer, apply, track};
-use orrery_machinery::fields::FieldSet;
+use orrery_merge::apply::{Apply, Ignored, OneVersion, Resource, Update, Writer, apply, track};
+use orrery_merge::fields::FieldSet;
 use serde_json::{Value, json};
 
 const MANAGERS: [&str; 4] = ["kubectl", "controller", "helm", "before-first-apply"];

@@ -1,8 +1,8 @@
 //! Patches.
 
 use crate::input::Source;
-use orrery_machinery::patch::{self, PatchKind};
 use orrery_machinery::shape::Shape;
+use orrery_merge::patch::{self, PatchKind};
 use serde_json::{Map, Value};
 use std::sync::LazyLock;
 

@@ -1,16 +1,13 @@
 //! The mechanics of Kubernetes objects, pure: no runtime, no clock, no socket.
 //!
 //! Everything that is decided about an object without knowing where it is kept is decided here: whether it is
-//! well-formed, what a patch makes of it, whether a selector picks it, how it looks in a table, and how its resource
+//! well-formed, whether a selector picks it, how it looks in a table, and how its resource
 //! is announced to clients. The API server calls these functions with bytes it has read and writes what they return;
 //! it decides nothing of this kind itself. So one set of rules serves the Supervisor's API and the manager's.
 //!
 //! * [`descriptor`]: what the API server needs to know of a resource; the next resource is one more value of it.
 //! * [`meta`]: reading `metadata`, and its rules (names, labels, annotations, owners, finalizers).
-//! * [`apply`]: server-side apply, and who owns which field after any write.
-//! * [`fields`]: sets of fields, as `managedFields` keeps them.
 //! * [`shape`]: what merging has to know of a type's structure.
-//! * [`patch`]: JSON Patch, JSON merge patch and strategic merge patch.
 //! * [`selector`]: label and field selectors.
 //! * [`table`]: `meta.k8s.io/v1 Table`, `PartialObjectMetadata`, and times as people say them.
 //! * [`discovery`]: which resources there are, in the aggregated and in the legacy form.
@@ -26,15 +23,11 @@
 //! There are no tasks and no channels. Start reading at [`descriptor`].
 #![forbid(unsafe_code)]
 
-pub mod apply;
 pub mod descriptor;
 pub mod discovery;
-pub mod fields;
 pub mod meta;
 pub mod openapi;
-pub mod patch;
 pub mod selector;
 pub mod shape;
 pub mod status;
 pub mod table;
-mod typed;

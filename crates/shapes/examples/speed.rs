@@ -3,10 +3,10 @@
 //! `cargo run --release -p orrery-shapes --example speed`
 #![allow(clippy::print_stdout, reason = "a command-line program")]
 
-use orrery_machinery::{
+use orrery_machinery::shape::Shape;
+use orrery_merge::{
     apply::{Apply, Ignored, OneVersion, Resource, Update, Writer, apply, track},
     patch::{self, PatchKind},
-    shape::Shape,
 };
 use serde_json::{Value, json};
 use std::{

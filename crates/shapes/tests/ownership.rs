@@ -1,10 +1,10 @@
 //! Ownership, apply and strategic merge patches of kinds that everybody knows, as upstream's API server shows them.
 
-use orrery_machinery::{
+use orrery_machinery::shape::Shape;
+use orrery_merge::{
     apply::{Apply, Ignored, OneVersion, Resource, Update, Writer, apply, track},
     fields::FieldSet,
     patch::{self, PatchKind},
-    shape::Shape,
 };
 use serde_json::{Value, json};
 

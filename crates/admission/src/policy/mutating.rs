@@ -12,11 +12,10 @@ use crate::{
     rights::{self, Rights},
 };
 use orrery_apiserver::{AdmissionRequest, Plugin, Review};
-use orrery_machinery::{
+use orrery_machinery::{meta, status::ApiError};
+use orrery_merge::{
     apply::{self, Apply, Ignored, OneVersion, Resource, Writer},
-    meta,
     patch::{self, PatchKind},
-    status::ApiError,
 };
 use orrery_schema::{
     admission::{FailurePolicy, Input, Memory, MutatingPolicy, Patch},

@@ -10,10 +10,8 @@ use crate::{
 use bytes::Bytes;
 use orrery_apiserver::{AdmissionRequest, Operation};
 use orrery_callout::Clients;
-use orrery_machinery::{
-    patch::{self, PatchKind},
-    status::ApiError,
-};
+use orrery_machinery::status::ApiError;
+use orrery_merge::patch::{self, PatchKind};
 use orrery_schema::admission::Input;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};

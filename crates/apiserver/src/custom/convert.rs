@@ -5,9 +5,8 @@
 //! for what is asked in the middle of a computation, the computation is repeated with the answers ([`Answers`]).
 
 use crate::{admission::Reader, envelope, registry::Table};
-use orrery_machinery::{
-    apply::ConvertError, descriptor::ResourceDescriptor, discovery::group_version, status::ApiError,
-};
+use orrery_machinery::{descriptor::ResourceDescriptor, discovery::group_version, status::ApiError};
+use orrery_merge::apply::ConvertError;
 use orrery_store::Entry;
 use serde_json::Value;
 use std::{

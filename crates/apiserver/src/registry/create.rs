@@ -5,11 +5,11 @@ use super::{
 };
 use crate::{admission::Review, envelope, object};
 use orrery_machinery::{
-    apply,
     descriptor::ResourceDescriptor,
     meta,
     status::{ApiError, FieldError},
 };
+use orrery_merge::apply;
 use orrery_store::{Compare, Revision, Txn, TxnOutcome};
 use serde_json::{Value, json};
 

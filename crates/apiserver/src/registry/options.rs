@@ -7,11 +7,11 @@ use crate::{
 };
 use ::http::{HeaderMap, header};
 use orrery_machinery::{
-    apply,
     descriptor::ResourceDescriptor,
     selector::{FieldSelector, LabelSelector},
     status::{ApiError, FieldError, Target},
 };
+use orrery_merge::apply;
 use orrery_store::{Entry, Revision};
 use serde_json::{Value, json};
 

@@ -1,13 +1,9 @@
-//! Who owns which field of an object: what the registry tells `orrery_machinery::apply`, and what it makes of the answers.
+//! Who owns which field of an object: what the registry tells `orrery_merge::apply`, and what it makes of the answers.
 
 use super::{Context, Registry, Table};
 use crate::{custom::convert::Answers, object};
-use orrery_machinery::{
-    apply::{self, Apply, ConvertError, Ignored, Resource, Update, Versions, Writer},
-    meta,
-    shape::Shape,
-    status::ApiError,
-};
+use orrery_machinery::{meta, shape::Shape, status::ApiError};
+use orrery_merge::apply::{self, Apply, ConvertError, Ignored, Resource, Update, Versions, Writer};
 use serde_json::Value;
 
 /// The versions of the resource that a request is for.

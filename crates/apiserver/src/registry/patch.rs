@@ -4,12 +4,8 @@ use super::{ATTEMPTS, Context, Registry, Written, decode, ownership, store_error
 use crate::custom::convert::Answers;
 use ::http::{HeaderMap, header};
 use orrery_documents::{first_in_yaml, parse_json, parse_yaml};
-use orrery_machinery::{
-    meta,
-    patch::{self, PatchKind},
-    shape::Shape,
-    status::ApiError,
-};
+use orrery_machinery::{meta, shape::Shape, status::ApiError};
+use orrery_merge::patch::{self, PatchKind};
 use orrery_protobuf::accept::Media;
 use serde_json::Value;
 

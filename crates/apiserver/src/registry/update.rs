@@ -3,11 +3,11 @@
 use super::{ATTEMPTS, Context, Registry, Written, create::check_namespace, decode, store_error};
 use crate::{admission::Review, auth::Attributes, envelope, object};
 use orrery_machinery::{
-    apply,
     descriptor::Does,
     meta,
     status::{ApiError, FieldError},
 };
+use orrery_merge::apply;
 use orrery_store::{Compare, Op, Revision, Txn, TxnOutcome};
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! `scale`: the number of replicas of any kind, as `autoscaling/v1 Scale`.
 //!
 //! Whoever scales owns the replicas: the owners of the object are shown as those of the scale, brought up to date there, and
-//! taken back (`orrery_machinery::apply::scale`).
+//! taken back (`orrery_merge::apply::scale`).
 
 use crate::{
     auth::Verb,
@@ -12,12 +12,12 @@ use crate::{
 };
 use ::http::Response;
 use orrery_machinery::{
-    apply::{self, Ignored, OneVersion, scale::ReplicasPath},
     descriptor::{Column, Does, FixedResource, ResourceDescriptor, ScalePaths},
     selector::LabelSelector,
     shape::Shape,
     status::{ApiError, FieldError},
 };
+use orrery_merge::apply::{self, Ignored, OneVersion, scale::ReplicasPath};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
 

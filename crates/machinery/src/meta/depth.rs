@@ -21,7 +21,8 @@ pub fn is_deeper(value: &Value, levels: usize) -> bool {
 }
 
 /// How many levels `value` has.
-pub(crate) fn depth(value: &Value) -> usize {
+#[must_use]
+pub fn depth(value: &Value) -> usize {
     match value {
         Value::Array(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
         Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),

@@ -8,8 +8,7 @@ mod depth;
 mod format;
 mod validate;
 
-pub(crate) use depth::depth;
-pub use depth::{DEPTH_LIMIT, is_deeper};
+pub use depth::{DEPTH_LIMIT, depth, is_deeper};
 pub use format::{
     dns_1035_label_problems, dns_label_problems, dns_subdomain_problems, label_value_problems, path_segment_problems,
     qualified_name_problems,

@@ -22,12 +22,10 @@
 //! * [`text`]: shapes as a compact text, for tables that are part of a program.
 
 mod metadata;
-mod narrow;
 pub mod schema;
 pub mod text;
 
 pub use metadata::object_meta;
-pub(crate) use narrow::Part;
 
 use serde_json::Value;
 use std::{borrow::Cow, sync::Arc};
@@ -272,7 +270,8 @@ impl<'a> View<'a> {
     }
 
     /// Whether this is the type of values that nothing is known about.
-    pub(crate) fn is_deduced(self) -> bool {
+    #[must_use]
+    pub fn is_deduced(self) -> bool {
         self.id == Shapes::DEDUCED
     }
 }

@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     fields::FieldSet,
-    shape::Shape,
     typed::{extract::field_set, named::with_named_fields, remove::remove},
 };
+use orrery_machinery::shape::Shape;
 use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeMap};
 

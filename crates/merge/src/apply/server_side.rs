@@ -10,10 +10,8 @@ use super::{
     stripped,
     tracking::{empty_object, id_of, write_down},
 };
-use crate::{
-    status::ApiError,
-    typed::{extract::field_set, is_equal, merge::merge, validate::validate},
-};
+use crate::typed::{extract::field_set, is_equal, merge::merge, validate::validate};
+use orrery_machinery::status::ApiError;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 

@@ -3,10 +3,8 @@
 use super::{
     compare::compare, extract::field_set, merge::merge, reconcile::reconcile, remove::remove, validate::validate,
 };
-use crate::{
-    fields::FieldSet,
-    shape::{Shape, schema::custom_resource},
-};
+use crate::fields::FieldSet;
+use orrery_machinery::shape::{Shape, schema::custom_resource};
 use serde_json::{Value, json};
 
 /// A type with one field of each structure.

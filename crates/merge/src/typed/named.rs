@@ -1,9 +1,7 @@
 //! A set of fields with the named fields on the way to its members.
 
-use crate::{
-    fields::{FieldSet, PathElement},
-    shape::View,
-};
+use crate::fields::{FieldSet, PathElement};
+use orrery_machinery::shape::View;
 
 /// `set`, and all named fields that something of it is below of. A set usually leaves them out, since they are not owned; a
 /// field that is to go has to be known with them.

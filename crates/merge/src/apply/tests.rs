@@ -6,7 +6,7 @@ mod scenarios;
 pub(crate) use properties::any_json;
 
 use super::*;
-use crate::shape::schema::custom_resource;
+use orrery_machinery::shape::schema::custom_resource;
 use serde_json::{Value, json};
 
 const VERSION: &str = "test.io/v1";
@@ -49,7 +49,7 @@ fn applied_by(
     live: Option<&Value>,
     spec: &Value,
     force: bool,
-) -> Result<Value, crate::status::ApiError> {
+) -> Result<Value, orrery_machinery::status::ApiError> {
     let config = widget(spec);
     let request = Apply { live, config: &config, force, resource: resource(), writer: at(manager, T1) };
     apply(&request).map(|applied| stored(applied.object))

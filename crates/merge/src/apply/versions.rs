@@ -1,6 +1,6 @@
 //! The versions of a kind.
 
-use crate::shape::Shape;
+use orrery_machinery::shape::Shape;
 use serde_json::Value;
 
 /// Converts between the versions of a kind: an entry's fields are those of the version that it was written in.

@@ -1,9 +1,9 @@
 //! JSON Patch (RFC 6902).
 
 use super::unprocessable;
-use crate::meta::{DEPTH_LIMIT, depth};
-use crate::status::ApiError;
 use json_patch::{Patch, PatchOperation};
+use orrery_machinery::meta::{DEPTH_LIMIT, depth};
+use orrery_machinery::status::ApiError;
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -1,10 +1,9 @@
 //! An object without a set of fields.
 
+use super::Part;
 use super::index::element_of;
-use crate::{
-    fields::{FieldSet, PathElement},
-    shape::{ListKind, Part, View},
-};
+use crate::fields::{FieldSet, PathElement};
+use orrery_machinery::shape::{ListKind, View};
 use serde_json::{Map, Value};
 
 /// `value` without the fields of `gone` and what is below them. A map or list of which nothing is left is empty.

@@ -1,6 +1,6 @@
 //! Names of managers.
 
-use crate::status::FieldError;
+use orrery_machinery::status::FieldError;
 use serde_json::Value;
 
 /// A manager's name may have so many bytes.

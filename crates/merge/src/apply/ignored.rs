@@ -1,9 +1,7 @@
 //! Fields that a write cannot set.
 
-use crate::{
-    descriptor::ResourceDescriptor,
-    fields::{FieldSet, Pattern},
-};
+use crate::fields::{FieldSet, Pattern};
+use orrery_machinery::descriptor::ResourceDescriptor;
 
 /// Fields that a write to a path leaves alone whatever the request says of them; nobody owns them by such a write.
 #[derive(Debug, Clone, Default)]

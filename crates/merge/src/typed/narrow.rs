@@ -1,6 +1,6 @@
 //! Which of an atom's ways a value takes.
 
-use super::{Atom, List, Map, Scalar};
+use orrery_machinery::shape::{Atom, List, Map, Scalar};
 use serde_json::Value;
 
 /// The way in which a value of an atom is treated.

@@ -1,10 +1,8 @@
 //! Conflicts between managers.
 
 use super::managers::{ManagerId, Operation};
-use crate::{
-    fields::{FieldSet, go_quote},
-    status::ApiError,
-};
+use crate::fields::{FieldSet, go_quote};
+use orrery_machinery::status::ApiError;
 use serde_json::{Value, json};
 
 /// Fields that other managers own with other values.

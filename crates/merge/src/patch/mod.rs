@@ -13,8 +13,8 @@ mod keys;
 mod order;
 mod strategic;
 
-use crate::shape::Shape;
-use crate::status::ApiError;
+use orrery_machinery::shape::Shape;
+use orrery_machinery::status::ApiError;
 use serde_json::Value;
 
 /// The kinds of patches, told apart by their content type.

@@ -42,7 +42,8 @@ pub use times::keep_times;
 pub use tracking::{Update, track};
 pub use versions::{ConvertError, OneVersion, Versions};
 
-use crate::{fields::FieldSet, shape::Shape};
+use crate::fields::FieldSet;
+use orrery_machinery::shape::Shape;
 use std::sync::LazyLock;
 
 /// What is written, as far as ownership is concerned.

@@ -3,11 +3,10 @@
 //! Nothing is taken away by merging; where both sides have a leaf, the configuration's stands. Elements of lists stand as the
 //! configuration orders those that both have; what only one side has keeps its place between its neighbours.
 
+use super::Part;
 use super::{DEPTH_LIMIT, Problems, index::Index};
-use crate::{
-    fields::PathElement,
-    shape::{ListKind, Part, View},
-};
+use crate::fields::PathElement;
+use orrery_machinery::shape::{ListKind, View};
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
 
@@ -85,7 +84,7 @@ fn as_map(value: Option<&Value>) -> Option<&Map<String, Value>> {
 fn maps(
     live: Option<&Map<String, Value>>,
     config: Option<&Map<String, Value>>,
-    map: &crate::shape::Map,
+    map: &orrery_machinery::shape::Map,
     view: View<'_>,
     depth: usize,
     place: Place,

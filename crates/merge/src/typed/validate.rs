@@ -1,14 +1,13 @@
 //! Whether an applied configuration is of its type.
 
+use super::Part;
 use super::{
     DEPTH_LIMIT, Problems,
     golang::{shown, spelled, type_name},
     index::element_of,
 };
-use crate::{
-    fields::PathElement,
-    shape::{ListKind, Part, Scalar, View},
-};
+use crate::fields::PathElement;
+use orrery_machinery::shape::{ListKind, Scalar, View};
 use serde_json::Value;
 
 /// Checks that all fields are declared, values of their kinds, and elements of lists told apart.

@@ -1,9 +1,8 @@
 //! A set of fields as the type is now.
 
-use crate::{
-    fields::{FieldSet, PathElement},
-    shape::{ListKind, Part, View},
-};
+use super::Part;
+use crate::fields::{FieldSet, PathElement};
+use orrery_machinery::shape::{ListKind, View};
 
 /// `set` with what has become one value since it was written: who owned parts of it owns all of it. None when nothing did.
 pub(crate) fn reconcile<'a>(set: &FieldSet<'a>, view: View<'_>) -> Option<FieldSet<'a>> {

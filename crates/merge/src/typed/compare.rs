@@ -1,10 +1,9 @@
 //! What was added, modified and removed between two objects.
 
+use super::Part;
 use super::{DEPTH_LIMIT, Problems, index::Index, is_equal};
-use crate::{
-    fields::{FieldSet, PathElement},
-    shape::{Field, ListKind, Part, View},
-};
+use crate::fields::{FieldSet, PathElement};
+use orrery_machinery::shape::{Field, ListKind, View};
 use serde_json::{Map, Value};
 use std::sync::LazyLock;
 
@@ -157,7 +156,7 @@ fn empty_of(other: &Value) -> &'static Value {
 fn maps<'a>(
     old: Option<&'a Map<String, Value>>,
     new: Option<&'a Map<String, Value>>,
-    map: &'a crate::shape::Map,
+    map: &'a orrery_machinery::shape::Map,
     view: View<'a>,
     depth: usize,
 ) -> Result<Comparison<'a>, Problems> {

@@ -1,9 +1,7 @@
 //! Which element of a list is which.
 
-use crate::{
-    fields::PathElement,
-    shape::{Key, ListKind},
-};
+use crate::fields::PathElement;
+use orrery_machinery::shape::{Key, ListKind};
 use serde_json::Value;
 use std::borrow::Cow;
 

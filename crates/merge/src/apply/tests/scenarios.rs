@@ -1,10 +1,8 @@
 //! Several managers, one after the other: what upstream's tests of merging say comes out.
 
 use super::{VERSION, at, owners, stored};
-use crate::{
-    apply::{Apply, Ignored, OneVersion, Resource, Update, apply, track},
-    shape::{Shape, schema::custom_resource},
-};
+use crate::apply::{Apply, Ignored, OneVersion, Resource, Update, apply, track};
+use orrery_machinery::shape::{Shape, schema::custom_resource};
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 

@@ -1,10 +1,9 @@
 //! The set of fields that an object mentions.
 
+use super::Part;
 use super::{DEPTH_LIMIT, Problems, index::Index};
-use crate::{
-    fields::{FieldSet, PathElement},
-    shape::{ListKind, Part, View},
-};
+use crate::fields::{FieldSet, PathElement};
+use orrery_machinery::shape::{ListKind, View};
 use serde_json::{Map, Value};
 
 /// All leaves that `value` mentions, and all elements of lists and entries of maps on the way to them.
@@ -59,7 +58,7 @@ fn list_set<'a>(
 
 fn map_set<'a>(
     entries: &'a Map<String, Value>,
-    map: &'a crate::shape::Map,
+    map: &'a orrery_machinery::shape::Map,
     view: View<'a>,
     depth: usize,
 ) -> Result<FieldSet<'a>, Problems> {

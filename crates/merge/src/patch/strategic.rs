@@ -21,7 +21,7 @@ use super::{
     PatchError,
     order::{ByValue, enforce, identity, is_consistent, places},
 };
-use crate::shape::{Patch, PatchStrategy, View};
+use orrery_machinery::shape::{Patch, PatchStrategy, View};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Objects walked along their [`Shape`](crate::shape::Shape): what server-side apply is made of.
+//! Objects walked along their [`Shape`](orrery_machinery::shape::Shape): what server-side apply is made of.
 //!
 //! * [`extract`]: the set of fields that an object mentions.
 //! * [`compare`]: what was added, modified and removed between two objects.
@@ -16,12 +16,15 @@ mod golang;
 mod index;
 pub(crate) mod merge;
 pub(crate) mod named;
+mod narrow;
 pub(crate) mod reconcile;
 pub(crate) mod remove;
 pub(crate) mod validate;
 mod value;
 
 pub(crate) use value::is_equal;
+
+use narrow::Part;
 
 /// Objects may be nested so deep. JSON that comes over the network is refused at half of it.
 pub(crate) const DEPTH_LIMIT: usize = 256;

@@ -157,7 +157,7 @@ fn malformed_patches_are_refused_with_their_reason() {
 }
 
 /// A list of maps that merges without a key, a map that is replaced, and lists of lists.
-fn widget() -> crate::shape::Shape {
+fn widget() -> orrery_machinery::shape::Shape {
     let strategy =
         |strategy: &str| json!({"type": "array", "items": {"type": "object"}, "x-kubernetes-patch-strategy": strategy});
     let schema = json!({"type": "object", "properties": {
@@ -174,7 +174,7 @@ fn widget() -> crate::shape::Shape {
             }},
         },
     }});
-    crate::shape::schema::custom_resource(&schema, false).unwrap()
+    orrery_machinery::shape::schema::custom_resource(&schema, false).unwrap()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Shapes for tests: tables of merge keys.
 
-use crate::shape::{Atom, AtomId, Field, List, ListKind, Map, Patch, PatchStrategy, Shape, Shapes};
+use orrery_machinery::shape::{Atom, AtomId, Field, List, ListKind, Map, Patch, PatchStrategy, Shape, Shapes};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// How one list merges.
