@@ -44,6 +44,13 @@ pub(crate) struct ContainerHandle {
     pub(crate) reporter: Reporter,
 }
 
+/// A running guest, for whoever wants something of it.
+#[derive(Debug, Clone)]
+pub(crate) struct GuestHandle {
+    pub(crate) link: Link,
+    pub(crate) reporter: Reporter,
+}
+
 /// Tells the driver what happens in one boot.
 #[derive(Debug, Clone)]
 pub(crate) struct Reporter {

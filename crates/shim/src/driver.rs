@@ -12,7 +12,7 @@ mod containers;
 
 use crate::{
     clock,
-    container::{ContainerHandle, Reporter},
+    container::{ContainerHandle, GuestHandle, Reporter},
     failure::Failure,
     phase::{Action, Input, PowerOn, State, Timer},
     record::Record,
@@ -50,6 +50,7 @@ pub(crate) enum Order {
     PowerOff { grace: Duration, reply: Reply },
     Start { spec: Box<ContainerSpec>, attempt: u32, reply: Reply },
     Find { container: String, reply: oneshot::Sender<Result<ContainerHandle, Failure>> },
+    FindGuest { reply: oneshot::Sender<Result<GuestHandle, Failure>> },
     Exit { reply: Reply },
 }
 
@@ -173,6 +174,7 @@ impl Driver {
             }
             Order::Start { spec, attempt, reply } => self.start_container(*spec, attempt, reply),
             Order::Find { container, reply } => drop(reply.send(self.find_container(&container))),
+            Order::FindGuest { reply } => drop(reply.send(self.find_guest())),
             Order::Exit { reply } => {
                 let outcome = match self.state {
                     State::Off => {

@@ -3,11 +3,12 @@
 //! * **Exec**: the connection is the only consumer of the process's output. Credit goes back to the guest only once the
 //!   connection has taken the bytes, so a slow connection slows its process and nothing else. When the connection goes
 //!   away the process gets the end of its input, and a hang-up if it has a terminal; it may run on, unheard.
+//! * **Forward**: the same with a connection to a port of the machine in the place of a process.
 //! * **Attach**: the log is the consumer of a container's output, connections only listen. One that lags is dropped.
 
 use crate::{
     connection::{ConnectionError, Reader, Writer},
-    container::{ContainerHandle, Live},
+    container::{ContainerHandle, GuestHandle, Live, Reporter},
     cri::Source,
     failure::Failure,
     link::{Input, Link, Output, QUICK, Read, START, StreamEnds},
@@ -23,17 +24,39 @@ const SIGHUP: i32 = 1;
 
 /// Runs a process and relays it to the connection until it ends or the connection does.
 pub(crate) async fn exec(
-    mut reader: Reader,
-    mut writer: Writer,
+    reader: Reader,
+    writer: Writer,
     container: ContainerHandle,
     process: ProcessSpec,
 ) -> Result<(), ConnectionError> {
     let tty = process.tty;
-    let StreamEnds { number, mut output, input } = match start(&container, process).await {
+    let request = |stream| GuestRequest::Exec(ExecSpec { stream, container: container.stream, process });
+    let started = start(&container.link, &container.reporter, request).await;
+    relay(reader, writer, container.link, started, tty).await
+}
+
+/// Connects to a port and relays the connection until either side ends.
+pub(crate) async fn forward(
+    reader: Reader,
+    writer: Writer,
+    guest: GuestHandle,
+    port: u16,
+) -> Result<(), ConnectionError> {
+    let started = start(&guest.link, &guest.reporter, |stream| GuestRequest::Forward { stream, port }).await;
+    relay(reader, writer, guest.link, started, false).await
+}
+
+async fn relay(
+    mut reader: Reader,
+    mut writer: Writer,
+    link: Link,
+    started: Result<StreamEnds, Failure>,
+    tty: bool,
+) -> Result<(), ConnectionError> {
+    let StreamEnds { number, mut output, input } = match started {
         Ok(ends) => ends,
         Err(failure) => return writer.message(&ShimReply::from(failure)).await,
     };
-    let link = container.link;
     let relayed = async {
         writer.message(&ShimReply::Streaming).await?;
         tokio::select! {
@@ -58,14 +81,17 @@ pub(crate) async fn exec(
     }
 }
 
-async fn start(container: &ContainerHandle, process: ProcessSpec) -> Result<StreamEnds, Failure> {
-    let ends = container.link.open()?;
-    let spec = ExecSpec { stream: ends.number, container: container.stream, process };
-    match container.link.request(GuestRequest::Exec(spec), START).await {
+async fn start(
+    link: &Link,
+    reporter: &Reporter,
+    request: impl FnOnce(u32) -> GuestRequest,
+) -> Result<StreamEnds, Failure> {
+    let ends = link.open()?;
+    match link.request(request(ends.number), START).await {
         Ok(_pid) => Ok(ends),
         Err(failure) => {
-            container.link.forget(ends.number);
-            container.reporter.tell_if_silent(&failure).await;
+            link.forget(ends.number);
+            reporter.tell_if_silent(&failure).await;
             Err(failure)
         }
     }

@@ -79,6 +79,10 @@ async fn converse(stream: UnixStream, handle: Handle, closing: CancellationToken
                 Ok(container) => return relay::attach(reader, writer, container, stdin).await,
                 Err(failure) => failure.into(),
             },
+            ShimRequest::Forward { port } => match handle.order(|reply| Order::FindGuest { reply }).await {
+                Ok(guest) => return relay::forward(reader, writer, guest, port).await,
+                Err(failure) => failure.into(),
+            },
             ShimRequest::Status => ShimReply::Status(Box::new(handle.status.borrow().clone())),
             ShimRequest::PowerOn { identity } => {
                 outcome(handle.order(|reply| Order::PowerOn { identity, reply }).await)

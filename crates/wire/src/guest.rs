@@ -45,6 +45,14 @@ pub enum GuestRequest {
     StartContainer(ContainerSpec),
     /// Starts one more process in a running container.
     Exec(ExecSpec),
+    /// Connects to a TCP port on the machine's loopback. The stream carries what is sent (as input) and what comes back (as
+    /// standard output), and ends when the port closes the connection.
+    Forward {
+        /// The connection's stream.
+        stream: u32,
+        /// The port.
+        port: u16,
+    },
     /// Sends a signal to the process of a stream, or to all processes of its container.
     Signal {
         /// The process's stream.
@@ -223,6 +231,8 @@ pub mod reason {
     pub const UNKNOWN_USER: &str = "UnknownUser";
     /// The image's disk is not there or cannot be mounted.
     pub const IMAGE_UNAVAILABLE: &str = "ImageUnavailable";
+    /// A port does not accept a connection.
+    pub const NOT_CONNECTED: &str = "NotConnected";
     /// A request cannot be understood or carries a value that makes no sense.
     pub const BAD_REQUEST: &str = "BadRequest";
     /// A request came in the wrong order, such as a container before the identity.

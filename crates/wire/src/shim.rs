@@ -5,7 +5,7 @@
 //!
 //! * [`ShimRequest::Watch`]: after `Watching`, the shim sends one [`MachineStatus`] at once and another after each
 //!   change; a slow reader gets the latest, not each.
-//! * [`ShimRequest::Exec`] and [`ShimRequest::Attach`]: after `Streaming`, both sides send [`StreamMessage`] frames: a
+//! * [`ShimRequest::Exec`], [`ShimRequest::Attach`] and [`ShimRequest::Forward`]: after `Streaming`, both sides send [`StreamMessage`] frames: a
 //!   byte of kind, a little-endian `u32` length, the payload; until the shim sends `Exit` and closes.
 
 use crate::guest::{ContainerSpec, Identity, ProcessExit, ProcessSpec};
@@ -61,6 +61,12 @@ pub enum ShimRequest {
         container: String,
         /// Whether input is sent; one connection at a time may.
         stdin: bool,
+    },
+    /// Connects to a TCP port on the machine's loopback. Answered by `Streaming`; input goes to the port, standard output comes
+    /// from it.
+    Forward {
+        /// The port.
+        port: u16,
     },
     /// Ends the shim itself; the machine must be off. Answered by `Done`.
     Exit,

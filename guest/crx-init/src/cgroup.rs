@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// The group that holds the containers' groups.
 pub(crate) const ROOT: &str = "/sys/fs/cgroup/containers";
 
+/// The group that init and its own processes are in.
+pub(crate) const INIT: &str = "/sys/fs/cgroup";
+
 /// Most processes and threads of one container, on a machine big enough: a fork bomb ends here and not with the
 /// machine.
 const MOST_PROCESSES: u64 = 4096;

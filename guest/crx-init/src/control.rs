@@ -4,7 +4,7 @@
 use crate::agent::{Agent, Container, Shutdown};
 use crate::cgroup::Cgroup;
 use crate::child::Place;
-use crate::launch::{Target, launch};
+use crate::launch::{Target, launch, launch_forwarder};
 use crate::process::Process;
 use crate::refusal::Refusal;
 use crate::rootfs::Rootfs;
@@ -69,6 +69,7 @@ impl Agent {
             GuestRequest::Configure(identity) => self.configure(&identity),
             GuestRequest::StartContainer(spec) => self.start_container(id, spec),
             GuestRequest::Exec(spec) => self.exec(id, &spec),
+            GuestRequest::Forward { stream, port } => self.forward(id, stream, port),
             GuestRequest::Signal { stream, signal, all } => self.signal(stream, signal, all),
             GuestRequest::Resize { stream, rows, columns } => self.resize(stream, rows, columns),
             GuestRequest::RemoveContainer { stream } => self.remove_ended(stream),
@@ -138,6 +139,13 @@ impl Agent {
         let mut process = Process::new(spec.stream, spec.container, id, born, process.tty, process.stdin);
         process.oom_kills_before = oom_kills_before;
         self.processes.insert(spec.stream, process);
+        Ok(Outcome::Later)
+    }
+
+    fn forward(&mut self, id: u64, stream: u32, port: u16) -> Result<Outcome, Refusal> {
+        self.check_stream_is_free(stream)?;
+        let born = launch_forwarder(port)?;
+        self.processes.insert(stream, Process::new(stream, stream, id, born, false, true));
         Ok(Outcome::Later)
     }
 

@@ -1,6 +1,8 @@
 //! Starting a process, as init sees it: its standard input and output, its birth, and the news from its first moments.
 
+use crate::cgroup;
 use crate::child::{Birth, FAILED, Place, TERMINAL, become_process};
+use crate::forward::become_forwarder;
 use crate::refusal::{Doing, Refusal};
 use crate::sys::{self, Cloned};
 use orrery_wire::guest::{ProcessSpec, reason};
@@ -64,6 +66,21 @@ pub(crate) fn launch(target: Target<'_>, process: &ProcessSpec, cgroup: Borrowed
             let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "0");
             Ok(Born { pid, pidfd, status: ours, ends })
         }
+    }
+}
+
+/// Starts a process of init's own that connects to a port of the pod.
+pub(crate) fn launch_forwarder(port: u16) -> Result<Born, Refusal> {
+    let (ends, stdio) = make_stdio(true)?;
+    let stdio = stdio.expect("there is no terminal");
+    let flags = SocketFlags::CLOEXEC;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+        .doing(|| "making a status socket".to_owned())?;
+    let group = rustix::fs::open(cgroup::INIT, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .doing(|| "opening init's control group".to_owned())?;
+    match sys::clone_process(0, group.as_fd()).doing(|| "starting a process".to_owned())? {
+        Cloned::Child => become_forwarder(port, stdio, theirs),
+        Cloned::Parent { pid, pidfd } => Ok(Born { pid, pidfd, status: ours, ends }),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It boots the machine from an initramfs ([`boot`]), opens the virtio-serial port to the shim ([`port`]) and then
 //! carries out what the shim asks for ([`control`]): it takes on an identity ([`identity`]), starts containers from
-//! read-only disks ([`rootfs`], [`inside`]) and processes in them ([`launch`], [`child`]), carries their input and
+//! read-only disks ([`rootfs`], [`inside`]) and processes in them ([`launch`], [`child`]), connects to ports ([`forward`]), carries their input and
 //! output as frames within credit ([`process`], [`credit`]), reports how they end, and powers the machine off. A shim
 //! that goes away and comes back finds everything running.
 //!
@@ -23,6 +23,7 @@ mod child;
 mod console;
 mod control;
 pub mod credit;
+mod forward;
 mod identity;
 mod inside;
 mod launch;

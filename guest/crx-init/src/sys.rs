@@ -86,6 +86,28 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Makes `kept` the descriptors 0, 1, ... of the calling process and closes all others.
+///
+/// What owned a descriptor before must not be used or dropped any more.
+pub(crate) fn keep_only<const N: usize>(kept: [BorrowedFd<'_>; N]) -> io::Result<[OwnedFd; N]> {
+    let check = |result: i32| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) };
+    let count = i32::try_from(N).map_err(io::Error::other)?;
+    let mut aside = [0; N];
+    for (place, descriptor) in aside.iter_mut().zip(kept) {
+        // SAFETY: makes one more descriptor, above all that are replaced below.
+        *place = check(unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_DUPFD, count) })?;
+    }
+    for (number, descriptor) in (0..).zip(aside) {
+        // SAFETY: replaces a descriptor whose owner the caller gives up.
+        check(unsafe { libc::dup2(descriptor, number) })?;
+    }
+    // SAFETY: closes descriptors whose owners the caller gives up. The C library for guests has no wrapper of it.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, N, u32::MAX, 0) };
+    check(i32::try_from(closed).unwrap_or(-1))?;
+    // SAFETY: the numbers were made just now, and nobody else owns them.
+    Ok(std::array::from_fn(|number| unsafe { OwnedFd::from_raw_fd(number as i32) }))
+}
+
 /// Sends any signal number to a process.
 pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: kill has no memory arguments.

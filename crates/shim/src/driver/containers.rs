@@ -2,7 +2,7 @@
 
 use super::{Driver, Reply, boot::Starting, now};
 use crate::{
-    container::{self, Attempt, ContainerHandle},
+    container::{self, Attempt, ContainerHandle, GuestHandle},
     failure::Failure,
     phase::State,
     record::{StartDecision, decide_start},
@@ -53,6 +53,12 @@ impl Driver {
             .get(name)
             .cloned()
             .ok_or_else(|| Failure::new(guest_reason::NOT_FOUND, format!("no container {name:?} runs in this machine")))
+    }
+
+    pub(super) fn find_guest(&self) -> Result<GuestHandle, Failure> {
+        let boot = self.boot.as_ref().filter(|boot| self.state == State::Running && boot.exit.is_none());
+        let boot = boot.ok_or_else(not_running)?;
+        Ok(GuestHandle { link: boot.link.clone(), reporter: self.reporter(boot.number) })
     }
 
     pub(super) fn container_started(&mut self, name: &str, attempt: u32, handle: ContainerHandle, at: u64) {

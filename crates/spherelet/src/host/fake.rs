@@ -26,6 +26,8 @@ use tokio::{
 pub(crate) const MISSING: &str = "/missing";
 /// The argument that makes a container deaf to SIGTERM.
 pub(crate) const STUBBORN: &str = "stubborn";
+/// Nothing listens there; on other ports something sends back what it gets in upper case.
+pub(crate) const CLOSED_PORT: u16 = 81;
 
 /// A host with nothing but sockets.
 #[derive(Clone)]
@@ -239,7 +241,11 @@ impl FakeShim {
                     peer.send(&ShimReply::Streaming).await;
                     return echo(peer, &process.argv).await;
                 }
-                ShimRequest::Attach { .. } => {
+                ShimRequest::Forward { port: CLOSED_PORT } => {
+                    let message = format!("connecting to port {CLOSED_PORT} of the pod: Connection refused");
+                    peer.send(&ShimReply::Failed { reason: reason::NOT_CONNECTED.into(), message }).await;
+                }
+                ShimRequest::Attach { .. } | ShimRequest::Forward { .. } => {
                     peer.send(&ShimReply::Streaming).await;
                     return echo(peer, &[]).await;
                 }
@@ -290,6 +296,7 @@ impl FakeShim {
             | ShimRequest::Watch
             | ShimRequest::Exec { .. }
             | ShimRequest::Attach { .. }
+            | ShimRequest::Forward { .. }
             | ShimRequest::Exit => {}
         }
         ShimReply::Done

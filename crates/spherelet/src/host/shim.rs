@@ -91,6 +91,11 @@ impl Shim {
         self.stream(&request, "attach to the container").await
     }
 
+    /// Connects to a port on the machine's loopback.
+    pub(crate) async fn forward(&self, port: u16) -> Result<ProcessStream, CallError> {
+        self.stream(&ShimRequest::Forward { port }, "connect to the pod's port").await
+    }
+
     async fn stream(&self, request: &ShimRequest, doing: &'static str) -> Result<ProcessStream, CallError> {
         match self.ask(request, doing, START).await? {
             (ShimReply::Streaming, link) => Ok(ProcessStream::new(link)),

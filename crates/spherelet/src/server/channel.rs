@@ -21,17 +21,12 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
-    /// The name that is agreed on.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::V5 => "v5.channel.k8s.io",
-            Self::V4 => "v4.channel.k8s.io",
-        }
-    }
+    /// The dialects by their names, best first.
+    pub(super) const NAMES: &[&str] = &["v5.channel.k8s.io", "v4.channel.k8s.io"];
 
-    /// The best dialect among those that a client offers, separated by commas.
-    pub(super) fn choose(offered: &str) -> Option<Self> {
-        [Self::V5, Self::V4].into_iter().find(|known| offered.split(',').any(|name| name.trim() == known.name()))
+    /// The dialect with one of the names.
+    pub(super) fn of(name: &str) -> Self {
+        if name == Self::NAMES[0] { Self::V5 } else { Self::V4 }
     }
 }
 
@@ -59,13 +54,16 @@ struct Size {
 pub(super) fn read(protocol: Protocol, message: &[u8]) -> FromClient<'_> {
     match message.split_first() {
         Some((&STDIN, bytes)) if !bytes.is_empty() => FromClient::Stdin(bytes),
-        Some((&RESIZE, json)) => match serde_json::from_slice::<Size>(json) {
-            Ok(size) => FromClient::Resize(TerminalSize { rows: size.height, columns: size.width }),
-            Err(_) => FromClient::Nothing,
-        },
+        Some((&RESIZE, json)) => size(json).map_or(FromClient::Nothing, FromClient::Resize),
         Some((&CLOSE, [STDIN])) if protocol == Protocol::V5 => FromClient::StdinEnd,
         Some(_) | None => FromClient::Nothing,
     }
+}
+
+/// The size of a terminal, as clients say it.
+pub(super) fn size(json: &[u8]) -> Option<TerminalSize> {
+    let size: Size = serde_json::from_slice(json).ok()?;
+    Some(TerminalSize { rows: size.height, columns: size.width })
 }
 
 /// A message on `channel`.
@@ -76,8 +74,16 @@ pub(super) fn message(channel: u8, payload: &[u8]) -> Vec<u8> {
     message
 }
 
+/// What is told at the end of a process, from what the shim says of it.
+pub(super) fn end_status(exit: &[u8]) -> Value {
+    match serde_json::from_slice(exit) {
+        Ok(exit) => exit_status(&exit),
+        Err(_) => failure_status("how the process ended could not be read"),
+    }
+}
+
 /// How a process ended, as clients read it from the error channel.
-pub(super) fn exit_status(exit: &ProcessExit) -> Value {
+fn exit_status(exit: &ProcessExit) -> Value {
     if exit.code == 0 {
         return json!({ "metadata": {}, "status": "Success" });
     }
@@ -99,13 +105,6 @@ pub(super) fn failure_status(message: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_best_common_dialect_is_chosen() {
-        assert_eq!(Protocol::choose("v4.channel.k8s.io, v5.channel.k8s.io"), Some(Protocol::V5));
-        assert_eq!(Protocol::choose("v4.channel.k8s.io"), Some(Protocol::V4));
-        assert_eq!(Protocol::choose("channel.k8s.io"), None);
-    }
 
     #[test]
     fn messages_of_clients_read_as_they_are_meant() {

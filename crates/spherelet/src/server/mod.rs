@@ -4,9 +4,12 @@
 //! checked the user before. One task accepts; each connection has a task of its own.
 
 mod channel;
+mod forward;
+mod handshake;
 mod logs;
 mod reply;
 mod route;
+mod spdy;
 mod stream;
 mod upgrade;
 
@@ -118,7 +121,6 @@ async fn handle(request: Request<Incoming>, directory: &Directory, ends: Cancell
         Ok(route) => route,
         Err(RouteError::NotFound) => return reply::text(StatusCode::NOT_FOUND, "404 page not found"),
         Err(RouteError::Method) => return reply::text(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed"),
-        Err(RouteError::NotServed(message)) => return reply::text(StatusCode::NOT_IMPLEMENTED, message),
         Err(RouteError::Malformed(message)) => return reply::text(StatusCode::BAD_REQUEST, message),
     };
     match route {
@@ -127,6 +129,9 @@ async fn handle(request: Request<Incoming>, directory: &Directory, ends: Cancell
         Route::Pods => reply::pods(directory),
         Route::Logs { place, query } => logs::answer(directory, &place, &query),
         Route::Exec { place, options } => upgrade::exec(request, directory, &place, options, ends).await,
+        Route::PortForward { namespace, pod, ports } => {
+            forward::forward(request, directory, (&namespace, &pod), ports, ends).await
+        }
         Route::Attach { place, options } => upgrade::attach(request, directory, &place, options, ends).await,
     }
 }

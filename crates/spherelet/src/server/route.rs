@@ -30,6 +30,7 @@ pub(super) enum Route {
     Logs { place: Place, query: String },
     Exec { place: Place, options: StreamOptions },
     Attach { place: Place, options: StreamOptions },
+    PortForward { namespace: String, pod: String, ports: Vec<u16> },
 }
 
 /// Why a request asks for nothing that is served.
@@ -38,8 +39,6 @@ pub(super) enum RouteError {
     NotFound,
     Method,
     Malformed(&'static str),
-    /// What other kubelets serve, and this one does not.
-    NotServed(&'static str),
 }
 
 /// Reads a request's method and address.
@@ -63,10 +62,9 @@ pub(super) fn parse(method: &Method, uri: &Uri) -> Result<Route, RouteError> {
         ["attach", namespace, pod, container] | ["attach", namespace, pod, _, container] => {
             (Route::Attach { place: place(namespace, pod, container), options: stream_options(query)? }, true)
         }
-        ["portForward", ..] => {
-            return Err(RouteError::NotServed(
-                "this node does not forward ports of pods; reach the pod by its address",
-            ));
+        ["portForward", namespace, pod] | ["portForward", namespace, pod, _] => {
+            let (namespace, pod) = ((*namespace).to_owned(), (*pod).to_owned());
+            (Route::PortForward { namespace, pod, ports: ports(query)? }, true)
         }
         _ => return Err(RouteError::NotFound),
     };
@@ -104,6 +102,15 @@ fn stream_options(query: &str) -> Result<StreamOptions, RouteError> {
     Ok(options)
 }
 
+/// The ports that a client names with the request; one that names each with its stream names none.
+fn ports(query: &str) -> Result<Vec<u16>, RouteError> {
+    let values = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| matches!(&**name, "port" | "ports"));
+    let values: Vec<_> = values.map(|(_, value)| value).collect();
+    let ports = values.iter().flat_map(|value| value.split(',')).map(|port| port.trim().parse::<u16>());
+    let ports: Result<Vec<u16>, _> = ports.collect();
+    ports.ok().filter(|ports| !ports.contains(&0)).ok_or(RouteError::Malformed("a port is a number from 1 to 65535"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +136,15 @@ mod tests {
     }
 
     #[test]
+    fn ports_may_be_named_together_or_one_by_one_or_not_at_all() {
+        for (query, expected) in [("", vec![]), ("?port=80&port=443", vec![80, 443]), ("?ports=80,443", vec![80, 443])]
+        {
+            let route = Route::PortForward { namespace: "demo".into(), pod: "hello".into(), ports: expected };
+            assert_eq!(get(&format!("/portForward/demo/hello{query}")), Ok(route));
+        }
+    }
+
+    #[test]
     fn what_is_not_served_is_refused() {
         let table = [
             ("/nothing", RouteError::NotFound),
@@ -138,7 +154,7 @@ mod tests {
         for (uri, expected) in table {
             assert_eq!(get(uri), Err(expected), "{uri}");
         }
-        assert!(matches!(get("/portForward/demo/hello"), Err(RouteError::NotServed(_))));
+        assert!(matches!(get("/portForward/demo/hello?ports=80,0"), Err(RouteError::Malformed(_))));
         assert_eq!(parse(&Method::DELETE, &"/pods".parse().unwrap()), Err(RouteError::Method));
         assert_eq!(parse(&Method::POST, &"/containerLogs/a/b/c".parse().unwrap()), Err(RouteError::Method));
     }

@@ -12,10 +12,7 @@ use super::channel::{self, FromClient, Protocol};
 use crate::host::{CallError, ProcessInput, ProcessOutput, ProcessStream};
 use crate::node::chain;
 use futures::{Sink, SinkExt, Stream, StreamExt};
-use orrery_wire::{
-    guest::ProcessExit,
-    shim::{StreamKind, StreamMessage},
-};
+use orrery_wire::shim::{StreamKind, StreamMessage};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{
@@ -29,15 +26,19 @@ use tokio_tungstenite::{
 /// What the client asked for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wishes {
-    pub(super) protocol: Protocol,
     pub(super) stdin: bool,
     pub(super) stdout: bool,
     pub(super) stderr: bool,
+    pub(super) tty: bool,
 }
 
 /// Relays until the process ends or the client goes.
-pub(super) async fn relay<S>(socket: WebSocketStream<S>, process: Result<ProcessStream, CallError>, wishes: Wishes)
-where
+pub(super) async fn relay<S>(
+    socket: WebSocketStream<S>,
+    protocol: Protocol,
+    process: Result<ProcessStream, CallError>,
+    wishes: Wishes,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut to_client, mut from_client) = socket.split();
@@ -47,7 +48,7 @@ where
             tokio::select! {
                 // Whichever ends first ends the whole; the other's half-read message is of no use then.
                 end = forward(&mut output, &mut to_client, wishes) => end,
-                () = feed(&mut from_client, &mut input, wishes) => None,
+                () = feed(&mut from_client, &mut input, protocol, wishes) => None,
             }
         }
     };
@@ -77,12 +78,7 @@ where
         let channel = match kind {
             StreamKind::Stdout if wishes.stdout => channel::STDOUT,
             StreamKind::Stderr if wishes.stderr => channel::STDERR,
-            StreamKind::Exit => {
-                return Some(match serde_json::from_slice::<ProcessExit>(&payload) {
-                    Ok(exit) => channel::exit_status(&exit),
-                    Err(_) => channel::failure_status("how the process ended could not be read"),
-                });
-            }
+            StreamKind::Exit => return Some(channel::end_status(&payload)),
             StreamKind::Stdout | StreamKind::Stderr | StreamKind::Stdin | StreamKind::StdinEnd | StreamKind::Resize => {
                 continue;
             }
@@ -92,7 +88,7 @@ where
 }
 
 /// From the client to the process. Returns when the client is gone.
-async fn feed<R>(client: &mut R, input: &mut ProcessInput, wishes: Wishes)
+async fn feed<R>(client: &mut R, input: &mut ProcessInput, protocol: Protocol, wishes: Wishes)
 where
     R: Stream<Item = Result<Message, Error>> + Unpin,
 {
@@ -105,7 +101,7 @@ where
             Message::Close(_) => return,
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
         };
-        let sent = match channel::read(wishes.protocol, bytes) {
+        let sent = match channel::read(protocol, bytes) {
             FromClient::Stdin(bytes) if open && wishes.stdin => input.send(StreamKind::Stdin, bytes).await,
             FromClient::StdinEnd if open && wishes.stdin => input.send(StreamKind::StdinEnd, &[]).await,
             FromClient::Resize(size) if open => {

@@ -1,4 +1,7 @@
-//! The port as a client sees it: mutual TLS, logs, WebSockets.
+//! The port as a client sees it: mutual TLS, logs, WebSockets, SPDY.
+
+mod ports;
+mod spdy;
 
 use super::{serve, tls};
 use crate::{host::fake::FakeShim, pods::Directory, pods::Known};

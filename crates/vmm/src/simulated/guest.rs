@@ -14,6 +14,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+/// The one port on which something listens: it sends back what it gets.
+const ECHO_PORT: u16 = 7;
+
 pub(super) struct SimulatedGuest {
     fault: Option<Fault>,
     configured: bool,
@@ -109,6 +112,10 @@ impl SimulatedGuest {
                 let process =
                     Process::start(&spec.process, spec.container).ok_or_else(|| not_found(&spec.process.argv))?;
                 self.add(spec.stream, process)
+            }
+            GuestRequest::Forward { stream, port: ECHO_PORT } => self.add(stream, Process::echo(stream)),
+            GuestRequest::Forward { port, .. } => {
+                Err((reason::NOT_CONNECTED, format!("nothing listens on port {port}")))
             }
             GuestRequest::Signal { stream, signal, all } => self.signal(stream, signal, all),
             GuestRequest::Resize { stream, .. } => match self.processes.contains_key(&stream) {

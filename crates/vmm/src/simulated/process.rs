@@ -67,16 +67,25 @@ impl Process {
             "flood" => Program::Flood(usize::try_from(number()).unwrap_or(0)),
             _ => return None,
         };
-        Some(Self {
+        Some(Self::of(program, container, spec.stdin))
+    }
+
+    /// A connection to a port that sends back what it gets.
+    pub(super) fn echo(stream: u32) -> Self {
+        Self::of(Program::Cat, stream, true)
+    }
+
+    fn of(program: Program, container: u32, stdin: bool) -> Self {
+        Self {
             container,
             program,
             input: VecDeque::new(),
-            input_ended: !spec.stdin,
+            input_ended: !stdin,
             input_credit: INITIAL_CREDIT.into(),
             output: VecDeque::new(),
             output_credit: INITIAL_CREDIT as usize,
             end: None,
-        })
+        }
     }
 
     /// Takes input. False when the host has sent more than it was allowed.
