@@ -41,8 +41,7 @@ pub fn gzip(response: Response<Body>) -> Response<Body> {
     let stream = futures::stream::unfold(state, |state| async move {
         let (source, encoder) = state?;
         match next(source, encoder).await {
-            Ok(Next::Bytes(bytes, source, encoder)) => Some((Ok(bytes), Some((source, encoder)))),
-            Ok(Next::Last(bytes)) => Some((Ok(bytes), None)),
+            Ok((bytes, rest)) => Some((Ok(bytes), rest)),
             Err(error) => Some((Err(error), None)),
         }
     });
@@ -50,22 +49,22 @@ pub fn gzip(response: Response<Body>) -> Response<Body> {
     Response::from_parts(parts, StreamBody::new(frames).boxed_unsync())
 }
 
-enum Next {
-    Bytes(Bytes, BodyDataStream<Body>, GzEncoder<Vec<u8>>),
-    Last(Bytes),
-}
+type Rest = (BodyDataStream<Body>, GzEncoder<Vec<u8>>);
 
-/// Reads until there is something to send.
-async fn next(mut source: BodyDataStream<Body>, mut encoder: GzEncoder<Vec<u8>>) -> Result<Next, BoxError> {
+/// Reads until there is something to send. Gives what is left, unless that was the last.
+async fn next(
+    mut source: BodyDataStream<Body>,
+    mut encoder: GzEncoder<Vec<u8>>,
+) -> Result<(Bytes, Option<Rest>), BoxError> {
     use futures::StreamExt;
     while let Some(chunk) = source.next().await {
         encoder.write_all(&chunk?)?;
         let ready = std::mem::take(encoder.get_mut());
         if !ready.is_empty() {
-            return Ok(Next::Bytes(ready.into(), source, encoder));
+            return Ok((ready.into(), Some((source, encoder))));
         }
     }
-    Ok(Next::Last(encoder.finish()?.into()))
+    Ok((encoder.finish()?.into(), None))
 }
 
 #[cfg(test)]
