@@ -12,7 +12,7 @@ use orrery_vmm::Qemu;
 use orrery_wire::{
     guest::{GuestInterface, reason as guest_reason},
     host::{AssignedInterface, DiskSpec},
-    shim::{MachinePhase, ShimRequest, StreamKind, TerminalSize},
+    shim::{MachinePhase, ShimReply, ShimRequest, StreamKind, TerminalSize},
 };
 use std::{
     os::unix::fs::{MetadataExt, symlink},
@@ -58,7 +58,7 @@ fn image(directory: &Path) -> PathBuf {
     std::fs::create_dir(tree.join("etc")).unwrap();
     std::fs::write(tree.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nguest:x:1234:1234::/:/bin/sh\n").unwrap();
     std::fs::copy(BUSYBOX, tree.join("bin/busybox")).unwrap();
-    for applet in ["sh", "cat", "echo", "sleep", "id", "stty", "head", "hostname", "ip"] {
+    for applet in ["sh", "cat", "echo", "sleep", "id", "stty", "head", "hostname", "ip", "nc"] {
         symlink("busybox", tree.join("bin").join(applet)).unwrap();
     }
     let image = directory.join("image.erofs");
@@ -89,7 +89,7 @@ async fn powered_on(shim: &Shim) -> Client {
     let mut client = shim.client().await;
     let reply = client.request(ShimRequest::PowerOn { identity: Box::new(harness::identity()) }).await;
     let console = std::fs::read_to_string(shim.config.state_directory.join("console.log")).unwrap_or_default();
-    assert_eq!(reply, orrery_wire::shim::ShimReply::Done, "console: {console}");
+    assert_eq!(reply, ShimReply::Done, "console: {console}");
     client
 }
 
@@ -110,6 +110,7 @@ async fn a_container_runs_is_logged_and_ends_and_its_machine_can_die_and_boot_ag
 
     client.done(start("web", 0, process(&["sleep", "1000"]))).await;
     exec_as_promised(&shim).await;
+    a_port_is_reached(&shim, &mut client).await;
 
     let pid = i32::try_from(client.status().await.qemu_pid.unwrap()).unwrap();
     assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
@@ -201,23 +202,33 @@ async fn a_network_interface_gets_its_address() {
     client.done(ShimRequest::PowerOff { grace_seconds: 30 }).await;
 }
 
+/// Connects to a port of the machine, once something listens there and no longer than it does.
+async fn a_port_is_reached(shim: &Shim, client: &mut Client) {
+    client.done(start("port", 0, process(&["nc", "-l", "-p", "8080", "-e", "cat"]))).await;
+    within("the port to be open", async {
+        loop {
+            let mut forwarding = shim.client().await;
+            match forwarding.request(ShimRequest::Forward { port: 8080 }).await {
+                ShimReply::Streaming => break forwarding.streaming(),
+                ShimReply::Failed { reason, .. } if reason == guest_reason::NOT_CONNECTED => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    })
+    .await
+    .echoes(&vec![b'x'; 1_000_000])
+    .await;
+    // It listens once.
+    let (refusal, text) = shim.client().await.refused(ShimRequest::Forward { port: 8080 }).await;
+    assert_eq!((refusal.as_str(), text.contains("Connection refused")), (guest_reason::NOT_CONNECTED, true), "{text}");
+}
+
 /// Execs with input, with much output, as another user and with a terminal.
 async fn exec_as_promised(shim: &Shim) {
-    let mut cat = shim.client().await.stream(exec("web", with_stdin(process(&["cat"])))).await;
-    let sent: Vec<u8> = (0..400_000u32).flat_map(u32::to_le_bytes).collect();
-    let (mut echoed, mut position) = (Vec::new(), 0);
-    // A piece at a time: both directions are bounded, so who only writes is stopped.
-    while echoed.len() < sent.len() {
-        if position == echoed.len() {
-            let piece = &sent[position..sent.len().min(position + 50_000)];
-            cat.send(StreamKind::Stdin, piece).await;
-            position += piece.len();
-        }
-        echoed.extend(cat.next().await.unwrap().payload);
-    }
-    cat.send(StreamKind::StdinEnd, b"").await;
-    assert_eq!(cat.finish().await.2.code, 0);
-    assert!(echoed == sent, "the bytes came back changed");
+    let cat = shim.client().await.stream(exec("web", with_stdin(process(&["cat"])))).await;
+    cat.echoes(&(0..400_000u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>()).await;
 
     let mut as_guest = process(&["id", "-u"]);
     as_guest.user = "guest".into();

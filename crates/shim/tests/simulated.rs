@@ -126,6 +126,18 @@ async fn an_exec_has_its_own_streams_and_exit_code() {
 }
 
 #[tokio::test]
+async fn a_port_is_reached_until_it_closes_or_is_not_there() {
+    let shim = Shim::start(Simulated::default()).await;
+    let mut client = shim.client().await;
+    let (refusal, _) = client.refused(ShimRequest::Forward { port: 7 }).await;
+    assert_eq!(refusal, reason::NOT_RUNNING);
+    client.power_on().await;
+    shim.client().await.stream(ShimRequest::Forward { port: 7 }).await.echoes(&[7; 300_000]).await;
+    let (refusal, _) = client.refused(ShimRequest::Forward { port: 8 }).await;
+    assert_eq!(refusal, guest_reason::NOT_CONNECTED);
+}
+
+#[tokio::test]
 async fn a_slow_exec_holds_up_nothing_else_and_loses_nothing() {
     const BYTES: usize = 10_000_000;
     let (shim, mut client) = running().await;

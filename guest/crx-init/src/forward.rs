@@ -9,7 +9,7 @@ use orrery_wire::guest::reason;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Gid, Uid};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) fn become_forwarder(port: u16, stdio: [OwnedFd; 3], status: OwnedFd) 
         prepare(status.as_fd(), port).map(|connection| {
             // Its closing tells init that the connection stands.
             drop(status);
-            carry(input, output, connection)
+            carry(input, output, &connection);
         })
     });
     // The numbers that these stand for are others' now.
@@ -60,13 +60,54 @@ fn give_up_privileges() -> io::Result<()> {
 }
 
 /// Carries both directions. The end of what the port sends is the end of all; that of the input is passed on.
-fn carry(input: OwnedFd, output: OwnedFd, connection: TcpStream) {
+fn carry(input: OwnedFd, output: OwnedFd, connection: &TcpStream) {
     let (mut input, mut output) = (File::from(input), File::from(output));
     let Ok(mut to_port) = connection.try_clone() else { return };
     // This is a process of its own, not init: it may have threads.
     std::thread::spawn(move || {
-        let _ = io::copy(&mut input, &mut to_port);
+        pump(&mut input, &mut to_port);
         let _ = to_port.shutdown(Shutdown::Write);
     });
-    let _ = io::copy(&mut &connection, &mut output);
+    pump(&mut &*connection, &mut output);
+}
+
+/// Hands on what comes until either side ends. `std::io::copy` would splice, and hold back what has come until more does.
+fn pump(from: &mut impl Read, to: &mut impl Write) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        if to.write_all(&buffer[..count]).is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::{PipeFlags, pipe_with};
+    use std::net::TcpListener;
+
+    #[test]
+    fn bytes_go_both_ways_and_the_end_of_the_input_is_passed_on() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let echo = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            io::copy(&mut peer.try_clone().unwrap(), &mut peer).unwrap()
+        });
+        let ((input, ours), (theirs, output)) =
+            (pipe_with(PipeFlags::CLOEXEC).unwrap(), pipe_with(PipeFlags::CLOEXEC).unwrap());
+        let carrying = std::thread::spawn(move || carry(input, output, &connect(port).unwrap()));
+        let mut ours = File::from(ours);
+        ours.write_all(b"to and fro").unwrap();
+        let (mut theirs, mut said) = (File::from(theirs), [0; 10]);
+        theirs.read_exact(&mut said).unwrap();
+        assert_eq!(&said, b"to and fro");
+        drop(ours);
+        assert_eq!(theirs.read(&mut said).unwrap(), 0);
+        carrying.join().unwrap();
+        assert_eq!(echo.join().unwrap(), 10);
+        let refused = connect(port).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
-    io::{Read, Write},
+    io::{BufRead as _, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -186,6 +186,31 @@ impl Installation {
         std::thread::sleep(time);
         child.kill().unwrap();
         text(&child.wait_with_output().unwrap().stdout)
+    }
+
+    /// Runs kubectl over SPDY, as it was before it had WebSockets; it must succeed.
+    pub(crate) fn kubectl_spdy(&self, arguments: &[&str], input: &str) -> String {
+        let mut command = self.kubectl_command("kubeconfig", arguments);
+        command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        self.succeeded(arguments, &child.wait_with_output().unwrap())
+    }
+
+    /// Forwards a port of a pod to one of this machine for as long as `with` takes.
+    pub(crate) fn port_forward<T>(&self, pod: &str, port: u16, websockets: bool, with: impl FnOnce(u16) -> T) -> T {
+        let mut command = self.kubectl_command("kubeconfig", &["port-forward", pod, &format!(":{port}")]);
+        command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets.to_string());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        // Open until the end: kubectl goes when nobody hears of the connections.
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        let local = line.split_once("127.0.0.1:").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+        let done = local.map(with);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        done.unwrap_or_else(|| panic!("kubectl port-forward said {line:?}\n{}", self.logs()))
     }
 
     /// kubectl with the right server and no certificate.

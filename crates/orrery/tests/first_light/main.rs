@@ -83,6 +83,8 @@ fn kubectl_works_on_the_demo_pod(orrery: &Installation) {
     assert!(typed.contains("/dev/pts/0") || typed.contains("/dev/pts/"), "exec -it has a terminal:\n{typed}");
     let piped = orrery.kubectl_input(&["exec", "-i", "hello", "--", "sh", "-c", "wc -c"], &"x".repeat(300_000));
     assert_eq!(piped.trim(), "300000");
+    let piped = orrery.kubectl_spdy(&["exec", "-i", "hello", "--", "sh", "-c", "wc -c"], &"x".repeat(300_000));
+    assert_eq!(piped.trim(), "300000");
     let applied = orrery.kubectl_input(&["apply", "-f", "-"], &configmap("one"));
     assert!(applied.contains("configmap/settings created"), "{applied}");
     let applied = orrery.kubectl_input(&["apply", "-f", "-"], &configmap("two"));
@@ -122,6 +124,12 @@ fn a_page_is_served_by_a_second_image(orrery: &Installation) {
     });
     assert!(logs.contains("10.245."), "the access log names the machine's address:\n{logs}");
     let script = format!("printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 5 {address} 80");
+    for websockets in [true, false] {
+        let forwarded = orrery.port_forward("pod/web", 80, websockets, |port| {
+            [(); 3].map(|()| http_get("127.0.0.1", port).unwrap_or_default())
+        });
+        assert!(forwarded.iter().all(|page| page.contains("<html")), "over WebSocket: {websockets}\n{forwarded:?}");
+    }
     let from_another_pod = orrery.kubectl(&["exec", "hello", "--", "sh", "-c", &script]);
     assert!(from_another_pod.contains("200 OK"), "{from_another_pod}");
 }

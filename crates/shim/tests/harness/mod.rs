@@ -4,6 +4,7 @@
 use orrery_shim::{Config, RunError, run_with};
 use orrery_vmm::Machine;
 use orrery_wire::{
+    frame::MAX_PAYLOAD,
     guest::{ContainerSpec, Identity, ProcessExit, ProcessSpec},
     hello::{Hello, Welcome},
     host::{Admission, MachineSpec, Owner},
@@ -216,6 +217,11 @@ impl Client {
     /// Turns the connection into a stream.
     pub async fn stream(mut self, request: ShimRequest) -> Stream {
         assert_eq!(self.request(request).await, ShimReply::Streaming);
+        self.streaming()
+    }
+
+    /// The stream that the connection has turned into.
+    pub fn streaming(self) -> Stream {
         Stream(self)
     }
 }
@@ -280,6 +286,25 @@ impl Stream {
             }
         })
         .await
+    }
+
+    /// Sends `bytes` to what sends back what it gets, and its end.
+    pub async fn echoes(mut self, bytes: &[u8]) {
+        let (mut echoed, mut position) = (Vec::new(), 0);
+        // A piece at a time: both directions are bounded, so who only writes is stopped.
+        while echoed.len() < bytes.len() {
+            if position == echoed.len() {
+                let piece = &bytes[position..bytes.len().min(position + 50_000)];
+                for part in piece.chunks(MAX_PAYLOAD) {
+                    self.send(StreamKind::Stdin, part).await;
+                }
+                position += piece.len();
+            }
+            echoed.extend(self.next().await.unwrap().payload);
+        }
+        self.send(StreamKind::StdinEnd, b"").await;
+        assert_eq!(self.finish().await.2.code, 0);
+        assert!(echoed == bytes, "the bytes came back changed");
     }
 
     /// Everything until the process ends: standard output, standard error, the end.
