@@ -4,7 +4,12 @@ use super::record::{Lines, Tail, Writer};
 use super::request::LogOptions;
 use crate::pods::Known;
 use bytes::Bytes;
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::{
     fs::File,
     io::{AsyncReadExt, AsyncSeekExt},
@@ -63,15 +68,26 @@ pub(crate) async fn send(source: &LogSource, options: &LogOptions, client: &mpsc
     writer.without_stderr = options.only_stderr == Some(false);
     let mut lines = Lines::default();
     let mut chunk = vec![0; CHUNK];
+    // The file that goes on where this one has ended. Found before this one is read to its end for the last time.
+    let mut next = None;
     loop {
         // Asked before reading: what was written before the end is then surely read.
         let complete = !options.follow || source.complete();
         let length = file.read(&mut chunk).await?;
         if length == 0 {
-            if complete || client.is_closed() {
-                return Ok(());
+            if let Some(next) = next.take() {
+                file = next;
+                continue;
             }
-            tokio::time::sleep(LOOK).await;
+            if options.follow {
+                next = successor(&source.path, &file).await?;
+            }
+            if next.is_none() {
+                if complete || client.is_closed() {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK).await;
+            }
             continue;
         }
         lines.push(&chunk[..length]);
@@ -106,6 +122,35 @@ async fn wait_for_file(
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// What is written after `file`, once that was set aside. One older file is kept: when it is another one, it comes first, and
+/// what was between is lost.
+async fn successor(path: &Path, file: &File) -> io::Result<Option<File>> {
+    let present = |opened: io::Result<File>| match opened {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    let ours = identity(file).await?;
+    let Some(current) = present(File::open(path).await)? else { return Ok(None) };
+    if identity(&current).await? == ours {
+        return Ok(None);
+    }
+    let mut older = path.as_os_str().to_owned();
+    older.push(".1");
+    if let Some(older) = present(File::open(older).await)?
+        && identity(&older).await? != ours
+    {
+        return Ok(Some(older));
+    }
+    Ok(Some(current))
+}
+
+/// Device and inode: no other file has them as long as this one is open.
+async fn identity(file: &File) -> io::Result<(u64, u64)> {
+    let data = file.metadata().await?;
+    Ok((data.dev(), data.ino()))
 }
 
 async fn tail_start(file: &mut File, wanted: usize) -> io::Result<u64> {
@@ -152,7 +197,7 @@ mod tests {
         Known { status: Some(status), ..Known::default() }
     }
 
-    fn append(path: &std::path::Path, text: &str) {
+    fn append(path: &Path, text: &str) {
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
         file.write_all(text.as_bytes()).unwrap();
     }
@@ -172,6 +217,41 @@ mod tests {
         assert_eq!(received.recv().await.unwrap(), "two!\n");
         facts_in.send_replace(known(true));
         assert_eq!(received.recv().await, None);
+        task.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn following_goes_on_in_the_next_file_when_one_is_set_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("0.log");
+        let rotate = || std::fs::rename(&path, directory.path().join("0.log.1")).unwrap();
+        let line = |text: &str| append(&path, &format!("2026-07-29T10:00:00Z stdout F {text}\n"));
+        let (facts_in, facts) = watch::channel(known(false));
+        let (client, mut received) = mpsc::channel(1);
+        let source = LogSource { path: path.clone(), container: "main".into(), attempt: 0, facts };
+        let options = LogOptions { follow: true, ..LogOptions::default() };
+        line("one");
+        let task = tokio::spawn(async move { send(&source, &options, &client).await });
+        assert_eq!(received.recv().await.unwrap(), "one\n");
+        // The last words of a file, which nobody has read yet when it is set aside.
+        line("two");
+        rotate();
+        line("three");
+        let mut said = String::new();
+        while said != "two\nthree\n" {
+            said.push_str(std::str::from_utf8(&received.recv().await.unwrap()).unwrap());
+        }
+        // Twice before anybody looks: the older file comes first.
+        rotate();
+        line("four");
+        rotate();
+        line("five");
+        facts_in.send_replace(known(true));
+        let mut said = String::new();
+        while let Some(bytes) = received.recv().await {
+            said.push_str(std::str::from_utf8(&bytes).unwrap());
+        }
+        assert!(said.ends_with("four\nfive\n"), "{said}");
         task.await.unwrap().unwrap();
     }
 
