@@ -12,7 +12,7 @@
 //!
 //! An input that failed once is kept among the seeds, under a name that begins with `found-`.
 //!
-//! What this crate is not: it starts no server that listens. What comes over connections is tried by the crate `torture`.
+//! What this crate is not: it starts no server that listens. Connections under load are tried by the crate `torture`.
 //!
 //! Start reading at [`TARGETS`], then [`input::Source`], which makes values out of bytes.
 #![forbid(unsafe_code)]
@@ -59,7 +59,9 @@ pub const TARGETS: &[Target] = &[
     target("cel", "expressions: compiled, estimated, evaluated within a budget", expressions::run, 600),
     target("schema", "schemas of custom resources: pruned, defaulted, validated", schemas::run, 600),
     target("kinds", "built-in kinds: decoded, defaulted, validated, shown", kinds::run, 600),
-    target("protobuf", "bodies in protobuf", wire::run, 3000),
+    target("protobuf", "bodies in protobuf: what is written is read back", wire::protobuf, 3000),
+    target("guest", "frames of a guest: the same from any pieces", wire::guest, 3000),
+    target("spdy", "what clients send over SPDY: the session ends", wire::spdy, 1000),
     target("jsonpath", "JSONPath of columns and plain paths", paths::jsonpath, 3000),
     target("quantity", "quantities: what is printed is read back", paths::quantity, 3000),
     target("cron", "schedules of cron jobs", paths::cron, 1000),

@@ -43,6 +43,6 @@ macro_rules! targets {
 }
 
 targets! {
-    json_patch merge_patch strategic_patch apply label_selector field_selector cel schema kinds protobuf jsonpath quantity
-    cron token request list
+    json_patch merge_patch strategic_patch apply label_selector field_selector cel schema kinds protobuf guest spdy jsonpath
+    quantity cron token request list
 }
