@@ -119,9 +119,25 @@ pub(super) fn upgrade(connection: &mut Connection, from: i64) -> Result<(), Read
 
 /// Writes an object that is not there yet.
 pub(super) fn insert(connection: &Connection, id: i64, stored: &Stored) -> rusqlite::Result<()> {
-    let insert = "INSERT INTO objects VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    one(write(connection, "INSERT INTO objects VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", id, stored)?)
+}
+
+/// Writes an object over what its row had. A row that is not found where it should be is damage.
+pub(super) fn update(connection: &Connection, stored: &Stored) -> rusqlite::Result<()> {
+    let update = "UPDATE objects SET create_revision = ?3, mod_revision = ?4, expires_ms = ?5, checksum = ?6, value = ?7 \
+        WHERE id = ?1 AND key = ?2";
+    one(write(connection, update, stored.id, stored)?)
+}
+
+pub(super) fn delete(connection: &Connection, stored: &Stored) -> rusqlite::Result<()> {
+    let mut delete = connection.prepare_cached("DELETE FROM objects WHERE id = ?1 AND key = ?2")?;
+    one(delete.execute(params![stored.id, stored.key()])?)
+}
+
+/// Gives the columns of an object to a statement, in their order.
+fn write(connection: &Connection, statement: &str, id: i64, stored: &Stored) -> rusqlite::Result<usize> {
     let entry = &stored.entry;
-    connection.prepare_cached(insert)?.execute(params![
+    connection.prepare_cached(statement)?.execute(params![
         id,
         entry.key,
         entry.create_revision.0.cast_signed(),
@@ -129,28 +145,7 @@ pub(super) fn insert(connection: &Connection, id: i64, stored: &Stored) -> rusql
         stored.expires_ms.map(u64::cast_signed),
         stored.checksum,
         &*entry.value,
-    ])?;
-    Ok(())
-}
-
-/// Writes an object over what its row had. A row that is not found where it should be is damage.
-pub(super) fn update(connection: &Connection, stored: &Stored) -> rusqlite::Result<()> {
-    let update = "UPDATE objects SET create_revision = ?2, mod_revision = ?3, expires_ms = ?4, checksum = ?5, value = ?6 \
-        WHERE id = ?1";
-    let entry = &stored.entry;
-    let changed = connection.prepare_cached(update)?.execute(params![
-        stored.id,
-        entry.create_revision.0.cast_signed(),
-        entry.mod_revision.0.cast_signed(),
-        stored.expires_ms.map(u64::cast_signed),
-        stored.checksum,
-        &*entry.value,
-    ])?;
-    one(changed)
-}
-
-pub(super) fn delete(connection: &Connection, stored: &Stored) -> rusqlite::Result<()> {
-    one(connection.prepare_cached("DELETE FROM objects WHERE id = ?1")?.execute([stored.id])?)
+    ])
 }
 
 fn one(changed: usize) -> rusqlite::Result<()> {
@@ -275,15 +270,18 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         create(&mut connection).unwrap();
         let (create_revision, mod_revision) = (Revision(1), Revision(1));
-        let stored =
-            |id| Stored::new(Entry { key: "/a".into(), value: Bytes::new(), create_revision, mod_revision }, None, id);
-        insert(&connection, 1, &stored(1)).unwrap();
-        update(&connection, &stored(1)).unwrap();
-        for lost in [update(&connection, &stored(2)), delete(&connection, &stored(2))] {
-            let error = lost.unwrap_err();
-            let advice = super::super::error::advice(&error, Path::new("/store.db"));
-            assert!(advice.contains("the file is damaged"), "{advice}");
+        let stored = |key: &str, id| {
+            Stored::new(Entry { key: key.into(), value: Bytes::new(), create_revision, mod_revision }, None, id)
+        };
+        insert(&connection, 1, &stored("/a", 1)).unwrap();
+        update(&connection, &stored("/a", 1)).unwrap();
+        // No row has the number, and another object's has it.
+        for lost in [stored("/a", 2), stored("/b", 1)] {
+            for refused in [update(&connection, &lost), delete(&connection, &lost)] {
+                let advice = super::super::error::advice(&refused.unwrap_err(), Path::new("/store.db"));
+                assert!(advice.contains("the file is damaged"), "{advice}");
+            }
         }
-        delete(&connection, &stored(1)).unwrap();
+        delete(&connection, &stored("/a", 1)).unwrap();
     }
 }
