@@ -3,7 +3,8 @@
 //! * **Exec**: the connection is the only consumer of the process's output. Credit goes back to the guest only once the
 //!   connection has taken the bytes, so a slow connection slows its process and nothing else. When the connection goes
 //!   away the process gets the end of its input, and a hang-up if it has a terminal; it may run on, unheard.
-//! * **Forward**: the same with a connection to a port of the machine in the place of a process.
+//! * **Forward**: the same with a connection to a port of the machine in the place of a process. It ends with its client: what
+//!   listens at the port may never close a connection by itself.
 //! * **Attach**: the log is the consumer of a container's output, connections only listen. One that lags is dropped.
 
 use crate::{
@@ -21,6 +22,7 @@ use orrery_wire::{
 use tokio::sync::{OwnedMutexGuard, broadcast, watch};
 
 const SIGHUP: i32 = 1;
+const SIGTERM: i32 = 15;
 
 /// Runs a process and relays it to the connection until it ends or the connection does.
 pub(crate) async fn exec(
@@ -29,10 +31,10 @@ pub(crate) async fn exec(
     container: ContainerHandle,
     process: ProcessSpec,
 ) -> Result<(), ConnectionError> {
-    let tty = process.tty;
+    let hang_up = process.tty.then_some(SIGHUP);
     let request = |stream| GuestRequest::Exec(ExecSpec { stream, container: container.stream, process });
     let started = start(&container.link, &container.reporter, request).await;
-    relay(reader, writer, container.link, started, tty).await
+    relay(reader, writer, container.link, started, hang_up).await
 }
 
 /// Connects to a port and relays the connection until either side ends.
@@ -43,15 +45,16 @@ pub(crate) async fn forward(
     port: u16,
 ) -> Result<(), ConnectionError> {
     let started = start(&guest.link, &guest.reporter, |stream| GuestRequest::Forward { stream, port }).await;
-    relay(reader, writer, guest.link, started, false).await
+    relay(reader, writer, guest.link, started, Some(SIGTERM)).await
 }
 
+/// Relays what has started; `hang_up` is the signal that it gets when the connection goes away.
 async fn relay(
     mut reader: Reader,
     mut writer: Writer,
     link: Link,
     started: Result<StreamEnds, Failure>,
-    tty: bool,
+    hang_up: Option<i32>,
 ) -> Result<(), ConnectionError> {
     let StreamEnds { number, mut output, input } = match started {
         Ok(ends) => ends,
@@ -70,8 +73,8 @@ async fn relay(
         Ok(Some(exit)) => send_exit(&mut writer, &exit).await,
         Ok(None) | Err(_) => {
             input.end().await;
-            if tty {
-                let hang_up = GuestRequest::Signal { stream: number, signal: SIGHUP, all: false };
+            if let Some(signal) = hang_up {
+                let hang_up = GuestRequest::Signal { stream: number, signal, all: false };
                 // It may have ended in the meantime.
                 let _ = link.request(hang_up, QUICK).await;
             }

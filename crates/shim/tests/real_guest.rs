@@ -58,7 +58,7 @@ fn image(directory: &Path) -> PathBuf {
     std::fs::create_dir(tree.join("etc")).unwrap();
     std::fs::write(tree.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nguest:x:1234:1234::/:/bin/sh\n").unwrap();
     std::fs::copy(BUSYBOX, tree.join("bin/busybox")).unwrap();
-    for applet in ["sh", "cat", "echo", "sleep", "id", "stty", "head", "hostname", "ip", "nc"] {
+    for applet in ["sh", "cat", "echo", "sleep", "id", "stty", "head", "hostname", "ip", "nc", "httpd"] {
         symlink("busybox", tree.join("bin").join(applet)).unwrap();
     }
     let image = directory.join("image.erofs");
@@ -219,6 +219,21 @@ async fn a_port_is_reached(shim: &Shim, client: &mut Client) {
     })
     .await
     .echoes(&vec![b'x'; 1_000_000])
+    .await;
+    // Listens on the loopback alone, so that no way from outside leads there.
+    client.done(start("page", 0, process(&["httpd", "-f", "-p", "127.0.0.1:8081", "-h", "/etc"]))).await;
+    within("the page", async {
+        loop {
+            let mut forwarding = shim.client().await;
+            if forwarding.request(ShimRequest::Forward { port: 8081 }).await == ShimReply::Streaming {
+                let mut page = forwarding.streaming();
+                page.send(StreamKind::Stdin, b"GET /passwd HTTP/1.0\r\n\r\n").await;
+                let (said, _, _) = page.finish().await;
+                break assert!(String::from_utf8_lossy(&said).contains("guest:x:1234"), "{said:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
     .await;
     // It listens once.
     let (refusal, text) = shim.client().await.refused(ShimRequest::Forward { port: 8080 }).await;

@@ -8,7 +8,7 @@ use orrery_vmm::{Fault, Simulated};
 use orrery_wire::{
     guest::reason as guest_reason,
     hello::{Hello, Welcome},
-    shim::{MachinePhase, ShimRequest, StreamKind, reason},
+    shim::{MachinePhase, ShimReply, ShimRequest, StreamKind, reason},
 };
 
 async fn running() -> (Shim, Client) {
@@ -135,6 +135,30 @@ async fn a_port_is_reached_until_it_closes_or_is_not_there() {
     shim.client().await.stream(ShimRequest::Forward { port: 7 }).await.echoes(&[7; 300_000]).await;
     let (refusal, _) = client.refused(ShimRequest::Forward { port: 8 }).await;
     assert_eq!(refusal, guest_reason::NOT_CONNECTED);
+}
+
+#[tokio::test]
+async fn a_connection_to_a_port_that_never_closes_ends_with_its_client() {
+    /// More than can be open at once.
+    const CONNECTIONS: usize = 400;
+    let (shim, _client) = running().await;
+    for number in 0..CONNECTIONS {
+        let what = format!("connection {number} to be taken");
+        harness::within(&what, async {
+            // The end of those before is noticed a little later.
+            loop {
+                let mut client = shim.client().await;
+                match client.request(ShimRequest::Forward { port: 9 }).await {
+                    ShimReply::Streaming => break drop(client),
+                    ShimReply::Failed { reason, .. } if reason == guest_reason::BAD_STATE => {
+                        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

@@ -14,8 +14,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// The one port on which something listens: it sends back what it gets.
+/// What listens there sends back what it gets (RFC 862).
 const ECHO_PORT: u16 = 7;
+/// What listens there throws away what it gets and closes nothing by itself (RFC 863).
+const DISCARD_PORT: u16 = 9;
 
 pub(super) struct SimulatedGuest {
     fault: Option<Fault>,
@@ -114,6 +116,7 @@ impl SimulatedGuest {
                 self.add(spec.stream, process)
             }
             GuestRequest::Forward { stream, port: ECHO_PORT } => self.add(stream, Process::echo(stream)),
+            GuestRequest::Forward { stream, port: DISCARD_PORT } => self.add(stream, Process::discard(stream)),
             GuestRequest::Forward { port, .. } => {
                 Err((reason::NOT_CONNECTED, format!("nothing listens on port {port}")))
             }

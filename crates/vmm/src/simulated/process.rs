@@ -75,6 +75,11 @@ impl Process {
         Self::of(Program::Cat, stream, true)
     }
 
+    /// A connection to a port that throws away what it gets.
+    pub(super) fn discard(stream: u32) -> Self {
+        Self::of(Program::Sleep { stubborn: false }, stream, true)
+    }
+
     fn of(program: Program, container: u32, stdin: bool) -> Self {
         Self {
             container,
