@@ -152,11 +152,21 @@ impl Installation {
 
     /// Runs kubectl with `input` on its standard input; it must succeed.
     pub(crate) fn kubectl_input(&self, arguments: &[&str], input: &str) -> String {
+        self.fed(&mut self.kubectl_command("kubeconfig", arguments), input)
+    }
+
+    /// The same over SPDY, as it was before kubectl had WebSockets.
+    pub(crate) fn kubectl_spdy(&self, arguments: &[&str], input: &str) -> String {
         let mut command = self.kubectl_command("kubeconfig", arguments);
+        self.fed(command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false"), input)
+    }
+
+    fn fed(&self, command: &mut Command, input: &str) -> String {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
-        self.succeeded(arguments, &output)
+        let arguments: Vec<_> = command.get_args().filter_map(|argument| argument.to_str()).collect();
+        self.succeeded(&arguments, &output)
     }
 
     /// Runs kubectl in a terminal and types `input`; what the terminal showed.
@@ -186,15 +196,6 @@ impl Installation {
         std::thread::sleep(time);
         child.kill().unwrap();
         text(&child.wait_with_output().unwrap().stdout)
-    }
-
-    /// Runs kubectl over SPDY, as it was before it had WebSockets; it must succeed.
-    pub(crate) fn kubectl_spdy(&self, arguments: &[&str], input: &str) -> String {
-        let mut command = self.kubectl_command("kubeconfig", arguments);
-        command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        self.succeeded(arguments, &child.wait_with_output().unwrap())
     }
 
     /// Forwards a port of a pod to one of this machine for as long as `with` takes.
