@@ -42,10 +42,14 @@ pub(crate) fn passable_directory(path: &Path) -> io::Result<()> {
 impl Devices for HostDevices {
     async fn create_directories(&self, intent: &Intent) -> Result<(), EffectError> {
         let (runtime, logs) = (self.layout.runtime_machine(intent.id), self.layout.logs(intent.id));
+        let (machine, scratch) = (self.layout.machine(intent.id), intent.spec.scratch_bytes);
         blocking(move || {
             // QEMU, under a user id of its own, has to get at what the shim puts there for it.
             passable_directory(&runtime).map_err(failed(format!("make {}", runtime.display())))?;
-            fs::create_dir_all(&logs).map_err(failed(format!("make {}", logs.display())))
+            fs::create_dir_all(&logs).map_err(failed(format!("make {}", logs.display())))?;
+            scratch.map_or(Ok(()), |bytes| {
+                crate::scratch::make(&machine, bytes).map_err(failed("make the machine's scratch disk"))
+            })
         })
         .await
     }

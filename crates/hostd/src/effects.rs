@@ -69,7 +69,7 @@ pub(crate) trait Records: Send + Sync {
 /// What machines have on the host besides files: directories, control groups, taps.
 #[async_trait]
 pub(crate) trait Devices: Send + Sync {
-    /// Makes the machine's runtime and log directories.
+    /// Makes the machine's runtime and log directories, and its scratch disk when it has one.
     async fn create_directories(&self, intent: &Intent) -> Result<(), EffectError>;
     /// Removes the machine's runtime directory.
     async fn remove_runtime(&self, id: MachineId) -> Result<(), EffectError>;

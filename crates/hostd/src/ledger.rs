@@ -11,7 +11,7 @@
 //! many virtual CPUs share it is the kernel's business). A restored machine is held even when the host has become
 //! smaller than what it holds; only new machines are then refused.
 
-use crate::{Capacity, addresses::AddressPool, naming::MAX_INTERFACES};
+use crate::{Capacity, addresses::AddressPool, naming::MAX_INTERFACES, scratch::LEAST_BYTES};
 use ipnet::Ipv4Net;
 use orrery_api::names::{MachineId, check_dns_label};
 use orrery_wire::host::{MachineSpec, POD_SEGMENT, reason};
@@ -284,6 +284,9 @@ fn check(spec: &MachineSpec) -> Result<(), Refusal> {
     }
     if let Some(disk) = spec.disks.iter().find(|disk| disk.serial.is_empty() || disk.serial.len() > 20) {
         return invalid(format!("the disk serial {:?} does not have 1 to 20 characters", disk.serial));
+    }
+    if let Some(bytes) = spec.scratch_bytes.filter(|bytes| *bytes < LEAST_BYTES) {
+        return invalid(format!("a scratch disk of {bytes} bytes is too small; ask for {LEAST_BYTES} or more"));
     }
     Ok(())
 }

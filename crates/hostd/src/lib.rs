@@ -36,6 +36,7 @@ mod naming;
 mod process;
 mod records;
 mod run;
+mod scratch;
 mod server;
 mod shims;
 

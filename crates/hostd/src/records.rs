@@ -220,6 +220,7 @@ mod tests {
             memory_bytes: 1,
             overhead_bytes: 1,
             disks: Vec::new(),
+            scratch_bytes: None,
             interfaces: Vec::new(),
         };
         let admission = Admission { shim_socket: "/s".into(), log_directory: "/l".into(), interfaces: Vec::new() };

@@ -206,6 +206,7 @@ fn spec(number: u128, memory_bytes: u64) -> MachineSpec {
         memory_bytes,
         overhead_bytes: 32 << 20,
         disks: Vec::new(),
+        scratch_bytes: None,
         interfaces: vec![InterfaceSpec { segment: POD_SEGMENT.into(), address: None }],
     }
 }

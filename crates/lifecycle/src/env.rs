@@ -23,7 +23,7 @@ pub enum Source {
 }
 
 impl Source {
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::ConfigMap(name) => format!("configmap {name:?}"),
             Self::Secret(name) => format!("secret {name:?}"),
@@ -54,6 +54,9 @@ pub enum EnvError {
         /// What it was looked for in.
         source_name: String,
     },
+    /// A reference to a variable that is not set, where there has to be a value.
+    #[error("missing value for {0:?}")]
+    Unset(String),
     /// A field that cannot be given to a container.
     #[error("field {0} is not supported by this Spherelet")]
     Field(String),
@@ -129,7 +132,7 @@ fn value_of(
         return field(pod, reference, addresses).map(Some);
     }
     if let Some(reference) = resource_field_ref {
-        return resource(pod, container, reference).map(Some);
+        return resource(pod, Some(container), reference).map(Some);
     }
     if let Some(reference) = config_map_key_ref {
         return key_of(&Source::ConfigMap(reference.name.clone()), &reference.key, reference.optional, known);
@@ -155,7 +158,8 @@ fn key_of(
     }
 }
 
-fn field(pod: &PodView, reference: &ObjectFieldSelector, addresses: &Addresses) -> Result<String, EnvError> {
+/// A field of the pod.
+pub(crate) fn field(pod: &PodView, reference: &ObjectFieldSelector, addresses: &Addresses) -> Result<String, EnvError> {
     let path = reference.field_path.as_str();
     if let Some((map, key)) = path.strip_suffix("']").and_then(|path| path.split_once("['")) {
         let values = match map {
@@ -177,11 +181,16 @@ fn field(pod: &PodView, reference: &ObjectFieldSelector, addresses: &Addresses) 
     }
 }
 
-fn resource(pod: &PodView, own: &ContainerView, reference: &ResourceFieldSelector) -> Result<String, EnvError> {
+/// A limit or request of a container: of `own` when the reference names none.
+pub(crate) fn resource(
+    pod: &PodView,
+    own: Option<&ContainerView>,
+    reference: &ResourceFieldSelector,
+) -> Result<String, EnvError> {
     let unsupported = || EnvError::Field(format!("resourceFieldRef {}", reference.resource));
     let all = || pod.containers.iter().chain(&pod.init_containers);
     let container = match &reference.container_name {
-        None => own,
+        None => own.ok_or_else(unsupported)?,
         Some(name) => all().find(|c| &c.name == name).ok_or_else(unsupported)?,
     };
     let divisor = reference.divisor.as_ref().map_or("1", |q| if q.0 == "0" || q.0.is_empty() { "1" } else { &q.0 });
@@ -204,9 +213,29 @@ fn resource(pod: &PodView, own: &ContainerView, reference: &ResourceFieldSelecto
     .ok_or_else(unsupported)
 }
 
-/// `text` with each `$(NAME)` replaced by its value in `variables`.
+/// `text` with each `$(NAME)` replaced by its value in `variables`, of which none may be missing.
+///
+/// # Errors
+/// When a variable is not set.
+pub fn expand_strictly(text: &str, variables: &BTreeMap<String, String>) -> Result<String, EnvError> {
+    let mut unset = None;
+    let expanded = replace(text, |name| {
+        let value = variables.get(name).cloned();
+        if value.is_none() {
+            unset.get_or_insert_with(|| name.to_owned());
+        }
+        value
+    });
+    unset.map_or(Ok(expanded), |name| Err(EnvError::Unset(name)))
+}
+
+/// `text` with each `$(NAME)` replaced by its value in `variables`; what is not set stays as it is written.
 #[must_use]
 pub fn expand(text: &str, variables: &BTreeMap<String, String>) -> String {
+    replace(text, |name| variables.get(name).cloned())
+}
+
+fn replace(text: &str, mut value_of: impl FnMut(&str) -> Option<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -216,8 +245,8 @@ pub fn expand(text: &str, variables: &BTreeMap<String, String>) -> String {
             out.push('$');
             after
         } else if let Some((name, after)) = from.strip_prefix("$(").and_then(|inner| inner.split_once(')')) {
-            match variables.get(name) {
-                Some(value) => out.push_str(value),
+            match value_of(name) {
+                Some(value) => out.push_str(&value),
                 None => out.push_str(&from[..name.len() + 3]),
             }
             after

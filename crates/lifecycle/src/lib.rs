@@ -20,3 +20,4 @@ pub mod env;
 pub mod pod;
 pub mod signal;
 pub mod size;
+pub mod volume;

@@ -10,6 +10,7 @@
 //! Init containers run one after another before the others, so only the largest of them counts.
 
 use crate::pod::{ContainerView, PodView};
+use crate::volume::VolumeKind;
 use orrery_api::units::{Bytes, MilliCpu};
 
 /// Memory of the guest that its kernel, its init and the writable layers of containers take.
@@ -22,6 +23,11 @@ pub const DEFAULT_CONTAINER: Bytes = Bytes::mebibytes(128);
 /// translated code. Measured with QEMU 7.2 under emulation: 70 MiB beyond an idle guest, growing with the translation cache;
 /// with less than this the kernel kills busy machines at their control group's limit.
 pub const OVERHEAD: Bytes = Bytes::mebibytes(160);
+
+/// The size of a scratch disk for directories without limit.
+pub const DEFAULT_SCRATCH: Bytes = Bytes::mebibytes(10 * 1024);
+/// What a file system with a journal takes for itself.
+const LEAST_SCRATCH: Bytes = Bytes::mebibytes(32);
 
 /// The size of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +57,23 @@ pub fn machine_size(pod: &PodView) -> MachineSize {
         memory: guest,
         overhead: OVERHEAD,
     }
+}
+
+/// The size of the disk that holds the pod's empty directories; none when it has none there.
+///
+/// When all of them are limited it is what they may hold together and room for the file system itself, else
+/// [`DEFAULT_SCRATCH`]. It takes room on the host only as it is written.
+#[must_use]
+pub fn scratch(pod: &PodView) -> Option<Bytes> {
+    let limits = pod.volumes.iter().filter_map(|volume| match volume.kind {
+        VolumeKind::EmptyDir { memory: false, limit } => Some(limit),
+        VolumeKind::EmptyDir { .. } | VolumeKind::Files { .. } => None,
+    });
+    let together = limits.reduce(|sum, limit| Some(Bytes(sum?.0.saturating_add(limit?.0))))?;
+    Some(together.map_or(DEFAULT_SCRATCH, |sum| {
+        let room = (sum.0 / 16).saturating_add(LEAST_SCRATCH.0);
+        Bytes::mebibytes(Bytes(sum.0.saturating_add(room)).as_mebibytes_ceil())
+    }))
 }
 
 fn over(pod: &PodView, amount: impl Fn(&ContainerView) -> u64) -> u64 {
@@ -102,6 +125,24 @@ mod tests {
         ];
         for (containers, init, expected) in table {
             assert_eq!(size(&containers, &init), expected, "{containers}");
+        }
+    }
+
+    #[test]
+    fn a_scratch_disk_is_as_large_as_its_directories_may_become() {
+        let table = [
+            (json!([]), None),
+            (json!([{ "name": "a", "emptyDir": { "medium": "Memory" } }, { "name": "c", "configMap": {} }]), None),
+            (json!([{ "name": "a", "emptyDir": {} }]), Some(10 * 1024)),
+            (json!([{ "name": "a", "emptyDir": { "sizeLimit": "1Gi" } }, { "name": "b", "emptyDir": {} }]), Some(10 * 1024)),
+            (
+                json!([{ "name": "a", "emptyDir": { "sizeLimit": "1Gi" } }, { "name": "b", "emptyDir": { "sizeLimit": "64Mi" } }]),
+                Some(1088 + 68 + 32),
+            ),
+        ];
+        for (volumes, mebibytes) in table {
+            let pod = test_pod(&json!({ "spec": { "volumes": volumes } }));
+            assert_eq!(scratch(&pod).map(Bytes::as_mebibytes_ceil), mebibytes, "{volumes}");
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The machine to boot, out of what the host has written down for it.
 
 use orrery_vmm::{Console, Credentials, Disk, LaunchSpec, Nic};
-use orrery_wire::machine::ShimConfig;
+use orrery_wire::{
+    machine::{SCRATCH_FILE, ShimConfig},
+    volume::SCRATCH_SERIAL,
+};
 
 /// Most bytes of serial console that are kept.
 const CONSOLE_BYTES: usize = 64 * 1024;
@@ -16,6 +19,11 @@ pub(crate) fn spec(config: &ShimConfig) -> LaunchSpec {
         serial: disk.serial.clone(),
         read_only: disk.read_only,
     });
+    let scratch = machine.scratch_bytes.map(|_| Disk {
+        path: config.state_directory.join(SCRATCH_FILE),
+        serial: SCRATCH_SERIAL.into(),
+        read_only: false,
+    });
     let nics = config
         .admission
         .interfaces
@@ -29,7 +37,7 @@ pub(crate) fn spec(config: &ShimConfig) -> LaunchSpec {
         memory_bytes: machine.memory_bytes,
         vcpus: machine.vcpus,
         acceleration: config.accelerator,
-        disks: disks.collect(),
+        disks: disks.chain(scratch).collect(),
         nics: nics.collect(),
         credentials: Some(Credentials { uid: config.uid, gid: config.gid }),
         cgroups: config.cgroups.clone(),

@@ -124,7 +124,7 @@ impl Record {
 
 /// How a process ends whose machine does.
 pub(crate) fn killed(now: u64) -> ProcessExit {
-    ProcessExit { code: KILLED_CODE, signal: Some(SIGKILL), out_of_memory: false, unix_nanos: now }
+    ProcessExit { code: KILLED_CODE, signal: Some(SIGKILL), out_of_memory: false, unix_nanos: now, message: None }
 }
 
 /// How a container ends whose machine does.

@@ -4,13 +4,14 @@ use crate::{
     connection::{ConnectionError, Reader, Writer, split},
     driver::{Handle, Order},
     failure::{Failure, chain},
-    link::QUICK,
+    link::{QUICK, START},
     relay,
 };
 use orrery_wire::{
     guest::GuestRequest,
     hello::{Hello, Welcome, agree},
     shim::{ShimReply, ShimRequest, VERSIONS},
+    volume::VolumeRequest,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -94,6 +95,7 @@ async fn converse(stream: UnixStream, handle: Handle, closing: CancellationToken
             ShimRequest::StartContainer { spec, attempt } => {
                 outcome(handle.order(|reply| Order::Start { spec, attempt, reply }).await)
             }
+            ShimRequest::Volume(request) => outcome(make_volume(&handle, request).await),
             ShimRequest::SignalContainer { name, signal, all } => outcome(deliver(&handle, name, signal, all).await),
             ShimRequest::Exit => outcome(handle.order(|reply| Order::Exit { reply }).await),
         };
@@ -144,6 +146,11 @@ async fn deliver(handle: &Handle, name: String, signal: i32, all: bool) -> Resul
     let container = find(handle, name).await?;
     let request = GuestRequest::Signal { stream: container.stream, signal, all };
     container.link.request(request, QUICK).await.map(drop)
+}
+
+async fn make_volume(handle: &Handle, request: VolumeRequest) -> Result<(), Failure> {
+    let guest = handle.order(|reply| Order::FindGuest { reply }).await?;
+    guest.link.request(GuestRequest::Volume(request), START).await.map(drop)
 }
 
 fn outcome(result: Result<(), Failure>) -> ShimReply {

@@ -6,13 +6,15 @@
 
 mod harness;
 
-use harness::{Client, Shim, Watch, container, exec, process, start, with_stdin, within};
+use harness::{Client, Shim, Watch, container, exec, mount, process, start, volume, with_mounts, with_stdin, within};
 use orrery_images::guest_boot::{GuestBoot, KernelSource, prepare};
 use orrery_vmm::Qemu;
 use orrery_wire::{
     guest::{GuestInterface, reason as guest_reason},
     host::{AssignedInterface, DiskSpec},
-    shim::{MachinePhase, ShimReply, ShimRequest, StreamKind, TerminalSize},
+    machine::SCRATCH_FILE,
+    shim::{MachinePhase, MachineStatus, ShimReply, ShimRequest, StreamKind, TerminalSize},
+    volume::{Medium, VolumeStep},
 };
 use std::{
     os::unix::fs::{MetadataExt, symlink},
@@ -58,7 +60,7 @@ fn image(directory: &Path) -> PathBuf {
     std::fs::create_dir(tree.join("etc")).unwrap();
     std::fs::write(tree.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nguest:x:1234:1234::/:/bin/sh\n").unwrap();
     std::fs::copy(BUSYBOX, tree.join("bin/busybox")).unwrap();
-    for applet in ["sh", "cat", "echo", "sleep", "id", "stty", "head", "hostname", "ip", "nc", "httpd"] {
+    for applet in ["sh", "cat", "echo", "sleep", "id", "stty", "head", "hostname", "ip", "nc", "httpd", "stat", "mount", "grep", "sync", "rm", "ln"] {
         symlink("busybox", tree.join("bin").join(applet)).unwrap();
     }
     let image = directory.join("image.erofs");
@@ -142,6 +144,85 @@ async fn a_container_runs_is_logged_and_ends_and_its_machine_can_die_and_boot_ag
     let status = shim.client().await.status().await;
     assert_eq!((status.phase, status.boot), (MachinePhase::Off, 3));
     shim.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn volumes_are_shared_kept_and_never_left() {
+    let scratch = |config: &mut orrery_shim::Config| {
+        config.machine.scratch_bytes = Some(64 << 20);
+        let disk = config.state_directory.join(SCRATCH_FILE);
+        std::fs::File::create(&disk).unwrap().set_len(64 << 20).unwrap();
+        assert!(Command::new("/sbin/mkfs.ext4").arg("-q").arg(&disk).status().unwrap().success());
+    };
+    let Some(shim) = shim(scratch).await else { return };
+    let mut client = powered_on(&shim).await;
+    harness::files_are_published(&shim).await;
+    let directory = |medium| VolumeStep::Directory { medium, group: Some(5000) };
+    let make = async |client: &mut Client| {
+        client.done(volume("disk", directory(Medium::Disk))).await;
+        client.done(volume("memory", directory(Medium::Memory { limit_bytes: Some(1 << 20) }))).await;
+    };
+    make(&mut client).await;
+    let mounts = [
+        mount("disk", "/disk", "", false),
+        mount("disk", "/below", "a/b", false),
+        mount("memory", "/cache", "", false),
+        mount("config", "/etc/app/key", "sub/key", true),
+        mount("config", "/ro", "", true),
+    ];
+    let said = async |client: &mut Client, attempt: u32, script: &str| {
+        let mut watch = Watch::start(shim.client().await).await;
+        let mut request = with_mounts(start("v", attempt, process(&["sh", "-c", script])), &mounts);
+        let ShimRequest::StartContainer { spec, .. } = &mut request else { unreachable!() };
+        spec.termination_message_path = Some("/dev/termination-log".into());
+        spec.read_only_root = true;
+        spec.process.user = "1234".into();
+        client.done(request).await;
+        let ended = |status: &MachineStatus| {
+            container(status, "v").is_some_and(|v| v.attempt == attempt && v.exit.is_some())
+        };
+        let exit = container(&watch.until("the script's end", ended).await, "v").unwrap().exit.unwrap().exit;
+        (shim.log(&format!("v/{attempt}.log")), exit)
+    };
+    let script = "id -u; cat /etc/app/key; echo; echo kept >/disk/file; echo below >/below/x; cat /disk/a/b/x;
+        echo y >/ro/y; echo y >/y; stat -c %g:%a /disk /disk/file; mount | grep cache;
+        head -c 2000000 /dev/zero >/cache/big; stat -c size:%s /cache/big; echo enough >/dev/termination-log; sync; exit 7";
+    let (log, exit) = said(&mut client, 0, script).await;
+    assert_eq!((exit.code, exit.message.as_deref()), (7, Some("enough\n")), "{log}");
+    for expected in [
+        "stdout F 1234\n",
+        "stdout F two\n",
+        "stdout F below\n",
+        "can't create /ro/y: Read-only file system",
+        "can't create /y: Read-only file system",
+        "stdout F 5000:2777\n",
+        "stdout F 5000:644\n",
+        "tmpfs on /cache type tmpfs",
+        "stdout F size:1048576\n",
+    ] {
+        assert!(log.contains(expected), "no {expected} in {log}");
+    }
+    let (log, _) = said(&mut client, 1, "rm -r /disk/a; ln -s /etc /disk/a; ln -s .. /disk/up").await;
+    assert_eq!(log, "");
+    let mut leaving = with_mounts(start("v", 2, process(&["cat", "/below/passwd"])), &mounts);
+    let (refusal, text) = client.refused(leaving.clone()).await;
+    assert_eq!(refusal, guest_reason::VOLUME_UNAVAILABLE, "{text}");
+    assert!(text.contains("leads out of the volume"), "{text}");
+
+    let pid = i32::try_from(client.status().await.qemu_pid.unwrap()).unwrap();
+    let mut watch = Watch::start(shim.client().await).await;
+    assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+    watch.until_off().await;
+    let mut client = powered_on(&shim).await;
+    let (refusal, _) = client.refused({ leaving = with_mounts(leaving, &mounts[..1]); leaving }).await;
+    assert_eq!(refusal, guest_reason::VOLUME_UNAVAILABLE);
+    make(&mut client).await;
+    let request = with_mounts(start("again", 0, process(&["cat", "/disk/file"])), &mounts[..1]);
+    client.done(request).await;
+    let mut watch = Watch::start(shim.client().await).await;
+    watch.until_ended("again").await;
+    assert!(shim.log("again/0.log").contains("stdout F kept\n"));
+    client.done(ShimRequest::PowerOff { grace_seconds: 30 }).await;
 }
 
 fn ip(arguments: &[&str]) -> bool {

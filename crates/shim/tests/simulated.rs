@@ -138,6 +138,12 @@ async fn a_port_is_reached_until_it_closes_or_is_not_there() {
 }
 
 #[tokio::test]
+async fn volumes_have_the_files_that_were_published_last() {
+    let (shim, _client) = running().await;
+    harness::files_are_published(&shim).await;
+}
+
+#[tokio::test]
 async fn a_connection_to_a_port_that_never_closes_ends_with_its_client() {
     /// More than can be open at once.
     const CONNECTIONS: usize = 400;

@@ -2,6 +2,7 @@
 
 mod guest;
 mod process;
+mod volumes;
 
 use crate::machine::{ExitWatch, Guest, LaunchError, LaunchSpec, Machine, MachineExit, QuitError, Running};
 use async_trait::async_trait;

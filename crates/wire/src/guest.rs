@@ -12,11 +12,16 @@
 //!
 //! Times are Unix nanoseconds as the sender's clock has them.
 
-use crate::hello::Hello;
+use crate::{
+    hello::Hello,
+    volume::{VolumeMount, VolumeRequest},
+};
 use serde::{Deserialize, Serialize};
 
 /// What both ends speak, newest first.
 pub const VERSIONS: &[u32] = &[1];
+/// The most bytes of a termination message, as Kubernetes has it.
+pub const MAX_TERMINATION_MESSAGE: usize = 4096;
 /// The name of the virtio-serial port, under `/sys/class/virtio-ports/*/name` in the guest.
 pub const PORT_NAME: &str = "orrery.crx.0";
 
@@ -41,6 +46,8 @@ pub enum ToGuest {
 pub enum GuestRequest {
     /// Gives the machine its identity. Once per boot.
     Configure(Identity),
+    /// Makes or fills one of the pod's volumes.
+    Volume(VolumeRequest),
     /// Starts a container's first process.
     StartContainer(ContainerSpec),
     /// Starts one more process in a running container.
@@ -136,6 +143,12 @@ pub struct ContainerSpec {
     pub process: ProcessSpec,
     /// Bytes of memory that it may use, when limited.
     pub memory_limit_bytes: Option<u64>,
+    /// The pod's volumes as it sees them.
+    #[serde(default)]
+    pub mounts: Vec<VolumeMount>,
+    /// Where it may leave its last words, see [`ProcessExit::message`]; absolute.
+    #[serde(default)]
+    pub termination_message_path: Option<String>,
 }
 
 /// A process to run.
@@ -217,6 +230,9 @@ pub struct ProcessExit {
     pub out_of_memory: bool,
     /// The guest's clock at the end; nanoseconds since 1970.
     pub unix_nanos: u64,
+    /// The end of what a container left in its termination message file, at most [`MAX_TERMINATION_MESSAGE`] bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// Reasons in [`FromGuest::Failed`].
@@ -229,6 +245,8 @@ pub mod reason {
     pub const NOT_FOUND: &str = "NotFound";
     /// The user or group is not in the image.
     pub const UNKNOWN_USER: &str = "UnknownUser";
+    /// A volume cannot be made, filled or mounted.
+    pub const VOLUME_UNAVAILABLE: &str = "VolumeUnavailable";
     /// The image's disk is not there or cannot be mounted.
     pub const IMAGE_UNAVAILABLE: &str = "ImageUnavailable";
     /// A port does not accept a connection.

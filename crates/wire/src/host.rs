@@ -126,6 +126,10 @@ pub struct MachineSpec {
     pub overhead_bytes: u64,
     /// Disks in the order of their slots.
     pub disks: Vec<DiskSpec>,
+    /// Size of a writable disk of the machine's own, with an empty file system, that the host makes and removes with it;
+    /// none when it has no use for one. The guest finds it by [`crate::volume::SCRATCH_SERIAL`].
+    #[serde(default)]
+    pub scratch_bytes: Option<u64>,
     /// Network interfaces.
     pub interfaces: Vec<InterfaceSpec>,
 }

@@ -9,7 +9,7 @@
 //! * [`guest`]: the shim to `crx-init` in the guest, over one virtio-serial port. The guest is hostile: everything read
 //!   from it is bounded by [`frame::MAX_PAYLOAD`] and by credit.
 //!
-//! [`machine`] is no link but the file that tells a shim about its machine.
+//! [`volume`] is the part of the last two that is about a pod's volumes. [`machine`] is no link but the file that tells a shim about its machine.
 //!
 //! The Unix sockets carry length-prefixed JSON ([`message`]); the guest's port carries typed frames ([`frame`]), of which
 //! control frames hold JSON.
@@ -25,3 +25,4 @@ pub mod join;
 pub mod machine;
 pub mod message;
 pub mod shim;
+pub mod volume;

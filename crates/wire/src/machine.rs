@@ -76,3 +76,7 @@ pub struct ShimPid {
 
 /// Name of the file with [`ShimPid`] (JSON) in the runtime directory.
 pub const SHIM_PID_FILE: &str = "shim.pid";
+
+/// Name of the machine's scratch disk (a raw image) in the state directory, see
+/// [`crate::host::MachineSpec::scratch_bytes`].
+pub const SCRATCH_FILE: &str = "scratch.img";

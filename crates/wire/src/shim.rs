@@ -8,7 +8,10 @@
 //! * [`ShimRequest::Exec`], [`ShimRequest::Attach`] and [`ShimRequest::Forward`]: after `Streaming`, both sides send [`StreamMessage`] frames: a
 //!   byte of kind, a little-endian `u32` length, the payload; until the shim sends `Exit` and closes.
 
-use crate::guest::{ContainerSpec, Identity, ProcessExit, ProcessSpec};
+use crate::{
+    guest::{ContainerSpec, Identity, ProcessExit, ProcessSpec},
+    volume::VolumeRequest,
+};
 use serde::{Deserialize, Serialize};
 
 /// What both ends speak, newest first.
@@ -32,6 +35,8 @@ pub enum ShimRequest {
         /// How long an orderly end may take.
         grace_seconds: u32,
     },
+    /// Makes or fills one of the pod's volumes. Answered by `Done`.
+    Volume(VolumeRequest),
     /// Starts attempt `attempt` of a container. Asking again for the same attempt changes nothing. Answered by `Done`.
     StartContainer {
         /// What to start; the shim chooses its stream.

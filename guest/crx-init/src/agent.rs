@@ -223,8 +223,10 @@ impl Agent {
             self.send(&answer);
             return;
         }
-        let oom_kills = self.containers.get(&process.container).map_or(0, |container| container.cgroup.oom_kills());
-        let exit = describe_exit(status, oom_kills > process.oom_kills_before);
+        let container = self.containers.get(&process.container);
+        let oom_kills = container.map_or(0, |container| container.cgroup.oom_kills());
+        let last_words = container.filter(|_| process.container == stream).and_then(|container| container.rootfs.last_words());
+        let exit = ProcessExit { message: last_words, ..describe_exit(status, oom_kills > process.oom_kills_before) };
         process.stage = Stage::Ended { exit, at: Instant::now() };
         process.pump_input(&mut self.port.outbox);
     }
@@ -262,6 +264,7 @@ fn describe_exit(status: WaitStatus, oom_killed: bool) -> ProcessExit {
         signal,
         out_of_memory: oom_killed && signal == Some(libc::SIGKILL),
         unix_nanos: u64::try_from(nanos).unwrap_or(0),
+        message: None,
     }
 }
 

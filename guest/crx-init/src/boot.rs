@@ -42,7 +42,7 @@ const SETTINGS: [(&str, &str); 6] = [
     ("/proc/sys/kernel/kexec_load_disabled", "1"),
 ];
 
-/// Prepares the machine; afterwards `/run/{etc,images,containers}` are there for the rest of init.
+/// Prepares the machine; afterwards `/run/{etc,images,containers,volumes}` are there for the rest of init.
 pub(crate) fn boot() -> Result<(), BootError> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     make_directory("/dev")?;
@@ -52,7 +52,7 @@ pub(crate) fn boot() -> Result<(), BootError> {
     load_modules();
     furnish_new_root()?;
     move_root()?;
-    for path in ["/run/etc", "/run/images", "/run/containers"] {
+    for path in ["/run/etc", "/run/images", "/run/containers", crate::volume::VOLUMES] {
         make_directory(path)?;
     }
     for (path, value) in SETTINGS {

@@ -5,8 +5,9 @@
 
 use crate::refusal::{Doing, Refusal};
 use crate::user::User;
-use crate::{inside, program, sys, user};
+use crate::{inside, mounts, program, sys, user};
 use orrery_wire::guest::{ProcessSpec, reason};
+use orrery_wire::volume::VolumeMount;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
@@ -20,9 +21,19 @@ use std::path::PathBuf;
 /// Where a process is to run.
 pub(crate) enum Place {
     /// In the new namespaces that it was born with, of which it is the first process.
-    NewContainer { root: PathBuf, etc: PathBuf, read_only: bool },
+    NewContainer(NewContainer),
     /// In the namespaces of the process that the handle stands for.
     Existing { first_process: OwnedFd },
+}
+
+/// What a new container is made of.
+pub(crate) struct NewContainer {
+    pub(crate) root: PathBuf,
+    pub(crate) etc: PathBuf,
+    pub(crate) read_only: bool,
+    pub(crate) mounts: Vec<VolumeMount>,
+    /// The file for its last words, and where it has it.
+    pub(crate) termination_message: Option<(PathBuf, String)>,
 }
 
 /// Everything that the child needs.
@@ -85,7 +96,7 @@ fn try_become(birth: Birth) -> Result<std::convert::Infallible, Refusal> {
     // Inside, this process could otherwise be looked into while it still is a copy of init.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .doing(|| "closing memory to others".to_owned())?;
-    let first_of_container = matches!(place, Place::NewContainer { .. });
+    let first_of_container = matches!(place, Place::NewContainer(_));
     let read_only = enter(place)?;
     rustix::process::setsid().doing(|| "starting a session".to_owned())?;
     match stdio {
@@ -112,12 +123,16 @@ fn try_become(birth: Birth) -> Result<std::convert::Infallible, Refusal> {
 /// Whether the root file system is to be made read-only.
 fn enter(place: Place) -> Result<bool, Refusal> {
     match place {
-        Place::NewContainer { root, etc, read_only } => {
+        Place::NewContainer(new) => {
             sys::unshare_cgroup_namespace().doing(|| "making a control group namespace".to_owned())?;
-            let etc = inside::enter_root(&root, &etc)?;
+            inside::make_mounts_private()?;
             rustix::process::umask(Mode::empty());
-            inside::furnish(etc, read_only)?;
-            Ok(read_only)
+            let termination = new.termination_message.as_ref().map(|(file, path)| (file.as_path(), path.as_str()));
+            let mounts = mounts::detach(&new.mounts, termination)?;
+            let etc = inside::enter_root(&new.root, &new.etc)?;
+            inside::furnish(etc, new.read_only)?;
+            mounts::place(mounts)?;
+            Ok(new.read_only)
         }
         Place::Existing { first_process } => {
             let spaces = ThreadNameSpaceType::MOUNT

@@ -3,12 +3,12 @@
 
 use crate::agent::{Agent, Container, Shutdown};
 use crate::cgroup::Cgroup;
-use crate::child::Place;
+use crate::child::{NewContainer, Place};
 use crate::launch::{Target, launch, launch_forwarder};
 use crate::process::Process;
 use crate::refusal::Refusal;
 use crate::rootfs::Rootfs;
-use crate::{identity, sys};
+use crate::{identity, sys, volume};
 use orrery_wire::guest::{
     ContainerSpec, ExecSpec, FromGuest, GuestRequest, Identity, ProcessSpec, ToGuest, VERSIONS, reason,
 };
@@ -67,6 +67,7 @@ impl Agent {
         }
         match request {
             GuestRequest::Configure(identity) => self.configure(&identity),
+            GuestRequest::Volume(request) => volume::carry_out(&request).map(|()| Outcome::Done),
             GuestRequest::StartContainer(spec) => self.start_container(id, spec),
             GuestRequest::Exec(spec) => self.exec(id, &spec),
             GuestRequest::Forward { stream, port } => self.forward(id, stream, port),
@@ -101,8 +102,7 @@ impl Agent {
             return Err(Refusal::new(reason::BAD_STATE, "the machine has no identity yet: send Configure first"));
         }
         self.check_stream_is_free(spec.stream)?;
-        let ContainerSpec { stream, image_serial, writable_bytes, read_only_root, process, memory_limit_bytes, .. } =
-            spec;
+        let ContainerSpec { stream, image_serial, writable_bytes, process, memory_limit_bytes, .. } = spec;
         let rootfs = Rootfs::prepare(stream, &image_serial, writable_bytes)?;
         let cgroup = match Cgroup::create(stream, memory_limit_bytes) {
             Ok(cgroup) => cgroup,
@@ -111,7 +111,13 @@ impl Agent {
                 return Err(refusal);
             }
         };
-        let place = Place::NewContainer { root: rootfs.root(), etc: rootfs.etc(), read_only: read_only_root };
+        let place = Place::NewContainer(NewContainer {
+            root: rootfs.root(),
+            etc: rootfs.etc(),
+            read_only: spec.read_only_root,
+            mounts: spec.mounts,
+            termination_message: spec.termination_message_path.map(|path| (rootfs.termination_message(), path)),
+        });
         let born = launch(Target::New(place), &process, cgroup.directory.as_fd());
         let (tty, stdin) = (process.tty, process.stdin);
         self.containers.insert(stream, Container { rootfs, cgroup, process });

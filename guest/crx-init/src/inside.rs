@@ -44,11 +44,15 @@ const LINKS: [(&str, &str); 5] = [
     ("pts/ptmx", "/dev/ptmx"),
 ];
 
+/// Keeps what is mounted from here on from being seen outside.
+pub(crate) fn make_mounts_private() -> Result<(), Refusal> {
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).doing(|| "making mounts private".to_owned())
+}
+
 /// Makes `root` the root of this mount namespace and lets go of everything else in it. Gives the container's copies of
 /// [`ETC_FILES`], which lie outside, as detached mounts.
 pub(crate) fn enter_root(root: &Path, etc: &Path) -> Result<Vec<(&'static str, OwnedFd)>, Refusal> {
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).doing(|| "making mounts private".to_owned())?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mut files = Vec::with_capacity(ETC_FILES.len());
     for name in ETC_FILES {

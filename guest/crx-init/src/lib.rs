@@ -2,7 +2,8 @@
 //!
 //! It boots the machine from an initramfs ([`boot`]), opens the virtio-serial port to the shim ([`port`]) and then
 //! carries out what the shim asks for ([`control`]): it takes on an identity ([`identity`]), starts containers from
-//! read-only disks ([`rootfs`], [`inside`]) and processes in them ([`launch`], [`child`]), connects to ports ([`forward`]), carries their input and
+//! read-only disks ([`rootfs`], [`inside`]) and processes in them ([`launch`], [`child`]), makes and fills their volumes
+//! ([`volume`], [`mounts`]), connects to ports ([`forward`]), carries their input and
 //! output as frames within credit ([`process`], [`credit`]), reports how they end, and powers the machine off. A shim
 //! that goes away and comes back finds everything running.
 //!
@@ -27,6 +28,7 @@ mod forward;
 mod identity;
 mod inside;
 mod launch;
+mod mounts;
 mod netlink;
 mod outbox;
 mod port;
@@ -36,6 +38,7 @@ mod refusal;
 mod rootfs;
 mod sys;
 mod user;
+mod volume;
 
 /// Runs as process 1 until the machine is off.
 ///

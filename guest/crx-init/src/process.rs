@@ -327,7 +327,7 @@ mod tests {
     }
 
     fn ended() -> Stage {
-        let exit = ProcessExit { code: 0, signal: None, out_of_memory: false, unix_nanos: 0 };
+        let exit = ProcessExit { code: 0, signal: None, out_of_memory: false, unix_nanos: 0, message: None };
         Stage::Ended { exit, at: Instant::now() }
     }
 

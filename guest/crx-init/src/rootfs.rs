@@ -2,18 +2,20 @@
 //!
 //! ```text
 //!   /run/images/SERIAL            erofs, read-only, shared by all containers of the image
-//!   /run/containers/STREAM/rw     tmpfs of the container: upper/ and work/ of the overlay, etc/ with its own copies
+//!   /run/containers/STREAM/rw     tmpfs of the container: upper/ and work/ of the overlay, etc/ with its own copies, its
+//!                                 termination message
 //!   /run/containers/STREAM/root   the overlay; the container's `/`
 //! ```
 
 use crate::identity::{ETC, ETC_FILES};
 use crate::refusal::{Doing, Refusal};
-use orrery_wire::guest::reason;
+use orrery_wire::guest::{MAX_TERMINATION_MESSAGE, reason};
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::ffi::CString;
 use std::fs;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 const IMAGES: &str = "/run/images";
@@ -52,6 +54,22 @@ impl Rootfs {
         self.directory.join("rw/etc")
     }
 
+    /// Where the container leaves its last words.
+    pub(crate) fn termination_message(&self) -> PathBuf {
+        self.directory.join("rw/termination-message")
+    }
+
+    /// The end of what the container left as its last words, when it left some.
+    pub(crate) fn last_words(&self) -> Option<String> {
+        let mut file = fs::File::open(self.termination_message()).ok()?;
+        let length = file.metadata().ok()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(MAX_TERMINATION_MESSAGE as u64))).ok()?;
+        let mut bytes = Vec::new();
+        // The file may still grow: what is read is bounded by itself.
+        file.take(MAX_TERMINATION_MESSAGE as u64).read_to_end(&mut bytes).ok()?;
+        (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     fn mount_layers(&self, image: &Path, writable_bytes: u64) -> Result<(), Refusal> {
         let (root, layer) = (self.root(), self.directory.join("rw"));
         let flags = MountFlags::NODEV;
@@ -69,6 +87,7 @@ impl Rootfs {
         for name in ETC_FILES {
             fs::copy(Path::new(ETC).join(name), layer.join("etc").join(name)).doing(|| format!("copying {name}"))?;
         }
+        make_termination_message(&self.termination_message())?;
         let options = format!("lowerdir={},upperdir={1}/upper,workdir={1}/work", image.display(), layer.display());
         let options = CString::new(options).expect("our own paths hold no NUL");
         mount("overlay", &root, "overlay", flags, options.as_c_str()).doing(|| "mounting the overlay".to_owned())
@@ -86,6 +105,13 @@ impl Rootfs {
         }
         let _ = fs::remove_dir(&self.directory);
     }
+}
+
+/// An empty file that every user of the container may write to.
+fn make_termination_message(path: &Path) -> Result<(), Refusal> {
+    let doing = || "making the termination message file".to_owned();
+    fs::File::create(path).doing(doing)?;
+    rustix::fs::chmod(path, Mode::from_raw_mode(0o666)).doing(doing)
 }
 
 fn make_directory(path: &Path) -> Result<(), Refusal> {
@@ -132,7 +158,8 @@ fn is_plain(serial: &str) -> bool {
     (1..=20).contains(&serial.len()) && serial.bytes().all(legal)
 }
 
-fn find_disk(serial: &str) -> Option<PathBuf> {
+/// The device of the disk with `serial`.
+pub(crate) fn find_disk(serial: &str) -> Option<PathBuf> {
     let entries = fs::read_dir("/sys/block").ok()?;
     entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())

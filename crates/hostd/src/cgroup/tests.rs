@@ -14,6 +14,7 @@ fn spec() -> MachineSpec {
         memory_bytes: 128 << 20,
         overhead_bytes: 64 << 20,
         disks: Vec::new(),
+        scratch_bytes: None,
         interfaces: Vec::new(),
     }
 }

@@ -217,6 +217,7 @@ fn spec(number: u8) -> MachineSpec {
         memory_bytes: 900,
         overhead_bytes: 100,
         disks: Vec::new(),
+        scratch_bytes: None,
         interfaces: vec![InterfaceSpec { segment: POD_SEGMENT.into(), address: None }; 2],
     }
 }

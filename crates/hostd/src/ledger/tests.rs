@@ -27,6 +27,7 @@ fn spec(number: u8, cpu_milli: u64, memory_bytes: u64, interfaces: usize) -> Mac
         memory_bytes,
         overhead_bytes: 10,
         disks: Vec::new(),
+        scratch_bytes: None,
         interfaces: vec![InterfaceSpec { segment: POD_SEGMENT.into(), address: None }; interfaces],
     }
 }

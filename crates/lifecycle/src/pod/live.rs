@@ -5,7 +5,7 @@ use super::memory::Memory;
 use super::run::{Ended, Run, observe};
 use super::status::{Fate, Report, Shown, Waiting, find, publish};
 use super::view::{ContainerView, RestartPolicy, Unsupported};
-use super::{Action, ImageState, Machine, Notice, Observation, PodPlan};
+use super::{Action, ImageState, Machine, Notice, Observation, PodPlan, VolumeState};
 use orrery_api::k8s::api::core::v1::ContainerStatus;
 use orrery_api::k8s::jiff::{SignedDuration, Timestamp};
 use orrery_wire::shim::{MachinePhase, MachineStatus};
@@ -217,11 +217,24 @@ impl Round<'_, '_> {
             Machine::Absent => self.without_machine(report, !ready.is_empty()),
             Machine::Silent => {}
             Machine::Present(machine) => match machine.phase {
-                MachinePhase::Running => self.actions.extend(ready),
-                MachinePhase::Off if !ready.is_empty() => self.power_on(machine),
+                MachinePhase::Running => match self.seen.volumes {
+                    VolumeState::Filled => self.actions.extend(ready),
+                    VolumeState::Unfilled => self.actions.push(Action::FillVolumes),
+                    VolumeState::Obstructed => {}
+                },
+                MachinePhase::Off if !ready.is_empty() && !self.obstructed() => self.power_on(machine),
                 MachinePhase::Off | MachinePhase::Booting | MachinePhase::Stopping => {}
             },
         }
+    }
+
+    /// Whether volumes that cannot be filled hold everything up.
+    fn obstructed(&mut self) -> bool {
+        let obstructed = self.seen.volumes == VolumeState::Obstructed;
+        if obstructed {
+            self.wake(self.seen.now + LOOK_FOR_CONFIG);
+        }
+        obstructed
     }
 
     /// What shall be shown of a container, and its start when it is to be started now.
@@ -324,7 +337,7 @@ impl Round<'_, '_> {
                 self.container(shown, Next::Start, init);
             }
         }
-        if complete && wanted {
+        if complete && wanted && !self.obstructed() {
             self.actions.push(Action::Admit);
         }
     }

@@ -1,11 +1,11 @@
 //! One pod on one machine.
 //!
 //! ```text
-//!   pod      Pending --all images here--> Admit --> PowerOn --> init containers --> Pending/Running
-//!               |                           |                                            |
-//!               | not built, image missing  | refused                                    | all containers ended for good
-//!               v                           v                                            v
-//!            Pending (says why)          Failed                                   Succeeded or Failed
+//!   pod      Pending --images, volumes known--> Admit --> PowerOn --> FillVolumes --> init containers --> Running
+//!               |                               |                                                          |
+//!               | not built, something missing  | refused                    all containers ended for good |
+//!               v                               v                                                          v
+//!            Pending (says why)              Failed                                         Succeeded or Failed
 //!
 //!   machine  Absent --Admit--> Off --PowerOn--> Booting --> Running --QEMU ends--> Off --PowerOn--> ... (at once)
 //!                               ^                              |
@@ -79,6 +79,17 @@ pub enum Machine {
     Present(MachineStatus),
 }
 
+/// How the pod's volumes stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VolumeState {
+    /// The machine has them as they should be, or there are none.
+    Filled,
+    /// What they should hold is known, and this boot of the machine does not have it (all of it, or the newest).
+    Unfilled,
+    /// What they should hold is not known, and this boot of the machine has nothing of it.
+    Obstructed,
+}
+
 /// All that a plan is made from.
 #[derive(Debug)]
 pub struct Observation<'a> {
@@ -88,6 +99,8 @@ pub struct Observation<'a> {
     pub images: &'a BTreeMap<String, ImageState>,
     /// Containers whose configuration cannot be made, with why.
     pub config_errors: &'a BTreeMap<String, String>,
+    /// The volumes.
+    pub volumes: VolumeState,
     /// The machine.
     pub machine: &'a Machine,
     /// The addresses to publish.
@@ -105,6 +118,8 @@ pub enum Action {
     Admit,
     /// Boot the machine and give it its identity.
     PowerOn,
+    /// Make the pod's volumes in the machine and fill them.
+    FillVolumes,
     /// Start a container.
     Start {
         /// Its name.

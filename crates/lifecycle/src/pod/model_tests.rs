@@ -18,6 +18,7 @@ enum Luck {
     MachineVanishes,
     ShimSilent,
     ImageMissing(bool),
+    VolumeMissing(bool),
     SphereletRestarts,
     ActionsFail,
     Deleted,
@@ -32,6 +33,7 @@ fn luck() -> impl Strategy<Value = Luck> {
         1 => Just(Luck::MachineVanishes),
         1 => Just(Luck::ShimSilent),
         1 => any::<bool>().prop_map(Luck::ImageMissing),
+        1 => any::<bool>().prop_map(Luck::VolumeMissing),
         1 => Just(Luck::SphereletRestarts),
         1 => Just(Luck::ActionsFail),
         1 => Just(Luck::Deleted),
@@ -44,6 +46,9 @@ struct World {
     silent: bool,
     now: i64,
     started: BTreeSet<(String, u32)>,
+    volume_missing: bool,
+    /// The boot whose volumes were filled.
+    filled: Option<u32>,
     deleted: bool,
 }
 
@@ -53,7 +58,16 @@ impl World {
         let containers = json!([{ "name": "a", "image": "i" }, { "name": "b", "image": "i" }]);
         let over = json!({ "spec": { "restartPolicy": policy, "containers": containers, "initContainers": setup } });
         let scene = Scene::new(&over);
-        Self { scene, machine: None, silent: false, now: 1, started: BTreeSet::new(), deleted: false }
+        Self {
+            scene,
+            machine: None,
+            silent: false,
+            now: 1,
+            started: BTreeSet::new(),
+            volume_missing: false,
+            filled: None,
+            deleted: false,
+        }
     }
 
     fn befall(&mut self, luck: &Luck) {
@@ -62,12 +76,13 @@ impl World {
             Luck::TimePasses(seconds) => self.now += i64::from(*seconds),
             Luck::ContainerEnds { index, code } => self.end_container(*index, *code),
             Luck::MachineEnds => self.end_machine(false),
-            Luck::MachineVanishes => self.machine = None,
+            Luck::MachineVanishes => (self.machine, self.filled) = (None, None),
             Luck::ShimSilent => self.silent = true,
             Luck::ImageMissing(missing) => {
                 let image = if *missing { ImageState::Absent } else { ImageState::Present { id: "sha256:1".into() } };
                 self.scene.images.insert("a".into(), image);
             }
+            Luck::VolumeMissing(missing) => self.volume_missing = *missing,
             Luck::SphereletRestarts => self.scene.memory = Memory::default(),
             Luck::Deleted => {
                 let deadline = at(self.now + 30);
@@ -86,7 +101,7 @@ impl World {
             && container.boot == boot
             && container.exit.is_none()
         {
-            let exit = ProcessExit { code, signal: None, out_of_memory: false, unix_nanos: end };
+            let exit = ProcessExit { code, signal: None, out_of_memory: false, unix_nanos: end, message: None };
             container.exit = Some(ContainerExit { exit, at: end, machine_ended: false });
         }
     }
@@ -95,7 +110,7 @@ impl World {
         let end = nanos(self.now);
         let Some(machine) = self.machine.as_mut() else { return };
         for container in machine.containers.iter_mut().filter(|container| container.exit.is_none()) {
-            let exit = ProcessExit { code: 137, signal: Some(9), out_of_memory: false, unix_nanos: end };
+            let exit = ProcessExit { code: 137, signal: Some(9), out_of_memory: false, unix_nanos: end, message: None };
             container.exit = Some(ContainerExit { exit, at: end, machine_ended: true });
         }
         machine.phase = MachinePhase::Off;
@@ -122,11 +137,16 @@ impl World {
                 machine.phase = MachinePhase::Running;
                 machine.boot += 1;
             }
+            Action::FillVolumes => {
+                let machine = self.machine.as_ref().expect("only an admitted machine has volumes");
+                assert!(machine.phase == MachinePhase::Running && !self.volume_missing);
+                self.filled = Some(machine.boot);
+            }
             Action::Start { container, attempt, after } => self.start(container, *attempt, *after),
             Action::Stop { .. } => self.scene.memory.ending = Ending::Asked,
             Action::Kill { .. } => self.scene.memory.ending = Ending::Killed { at: at(self.now) },
             Action::PowerOff => self.end_machine(true),
-            Action::Release => self.machine = None,
+            Action::Release => (self.machine, self.filled) = (None, None),
             Action::DeletePod => self.deleted = true,
         }
     }
@@ -134,7 +154,7 @@ impl World {
     fn start(&mut self, name: &str, attempt: u32, after: Option<SignedDuration>) {
         let started_at = nanos(self.now);
         let machine = self.machine.as_mut().expect("only an admitted machine starts containers");
-        assert_eq!(machine.phase, MachinePhase::Running);
+        assert_eq!((machine.phase, self.filled), (MachinePhase::Running, Some(machine.boot)));
         assert!(self.started.insert((name.to_owned(), attempt)), "attempt {attempt} of {name} was started twice");
         let log_file = format!("{name}/{attempt}.log");
         let status =
@@ -152,6 +172,12 @@ impl World {
             (None, _) => Machine::Absent,
             (Some(_), true) => Machine::Silent,
             (Some(machine), false) => Machine::Present(machine.clone()),
+        };
+        let filled = self.machine.as_ref().is_some_and(|machine| self.filled == Some(machine.boot));
+        self.scene.volumes = match (filled, self.volume_missing) {
+            (true, _) => VolumeState::Filled,
+            (false, false) => VolumeState::Unfilled,
+            (false, true) => VolumeState::Obstructed,
         };
         let plan = self.scene.plan(self.now);
         if !matches!(luck, Luck::ActionsFail) {
@@ -235,6 +261,7 @@ proptest! {
             world.step(luck);
         }
         world.befall(&Luck::ImageMissing(false));
+        world.befall(&Luck::VolumeMissing(false));
         for _ in 0..10 {
             world.step(&Luck::TimePasses(400));
         }

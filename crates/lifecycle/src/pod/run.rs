@@ -119,7 +119,7 @@ fn from_shim(container: &Shimmed, machine: &MachineStatus, now: Timestamp) -> Ru
         boot: Some(container.boot),
         code: end.exit.code,
         reason: reason.to_owned(),
-        message: None,
+        message: end.exit.message.clone(),
         started: Some(started),
         finished,
         machine_ended: false,

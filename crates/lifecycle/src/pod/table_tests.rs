@@ -41,6 +41,7 @@ pub(super) struct Scene {
     pub(super) pod: PodView,
     pub(super) images: BTreeMap<String, ImageState>,
     pub(super) config_errors: BTreeMap<String, String>,
+    pub(super) volumes: VolumeState,
     pub(super) machine: Machine,
     pub(super) addresses: Addresses,
     pub(super) previous: PodStatus,
@@ -54,6 +55,7 @@ impl Scene {
         Self {
             images: images.collect(),
             config_errors: BTreeMap::new(),
+            volumes: VolumeState::Filled,
             machine: Machine::Absent,
             addresses: Addresses { pod_ip: Some("10.244.0.7".into()), host_ip: "127.0.0.1".into() },
             previous: pod.status.clone(),
@@ -68,6 +70,7 @@ impl Scene {
             pod: &self.pod,
             images: &self.images,
             config_errors: &self.config_errors,
+            volumes: self.volumes,
             machine: &self.machine,
             addresses: &self.addresses,
             previous: &self.previous,
@@ -90,7 +93,7 @@ fn machine(phase: MachinePhase, boot: u32, containers: Vec<ContainerStatus>) -> 
 
 fn container(name: &str, attempt: u32, boot: u32, started: i64, ended: Option<(i64, i32)>) -> ContainerStatus {
     let exit = ended.map(|(at, code)| ContainerExit {
-        exit: ProcessExit { code, signal: None, out_of_memory: false, unix_nanos: nanos(at) },
+        exit: ProcessExit { code, signal: None, out_of_memory: false, unix_nanos: nanos(at), message: None },
         at: nanos(at),
         machine_ended: false,
     });
@@ -343,7 +346,7 @@ fn a_pod_that_is_refused_unsupported_or_too_old_says_so() {
     assert_eq!((phase(&plan), plan.status.reason.as_deref()), ("Failed", Some("OutOfmemory")));
     assert_eq!(plan.status.message.as_deref(), Some("Pod was rejected: 64 MiB are left"));
 
-    let mut held = Scene::new(&json!({ "spec": { "volumes": [{ "name": "v", "emptyDir": {} }] } }));
+    let mut held = Scene::new(&json!({ "spec": { "volumes": [{ "name": "v", "nfs": { "server": "s", "path": "/" } }] } }));
     let plan = held.plan(1);
     assert_eq!((phase(&plan), plan.actions.len(), plan.notices[0].reason), ("Pending", 0, "FailedMount"));
     assert_eq!(first_container(&plan)["state"]["waiting"]["reason"], "CreateContainerConfigError");
@@ -378,6 +381,27 @@ fn a_silent_shim_is_brought_back_and_nothing_is_said_of_the_containers() {
     scene.machine = Machine::Silent;
     let plan = scene.plan(3);
     assert_eq!((plan.actions.as_slice(), &plan.status), ([Action::Admit].as_slice(), &before));
+}
+
+#[test]
+fn containers_wait_for_the_volumes_of_this_boot() {
+    let mut scene = Scene::new(&json!({}));
+    scene.volumes = VolumeState::Obstructed;
+    let plan = scene.plan(1);
+    assert_eq!((plan.actions.as_slice(), plan.wake_at), ([].as_slice(), Some(at(11))));
+    assert_eq!(first_container(&plan)["state"]["waiting"]["reason"], "ContainerCreating");
+    scene.volumes = VolumeState::Unfilled;
+    assert_eq!(scene.plan(2).actions, [Action::Admit]);
+    scene.machine = machine(MachinePhase::Off, 0, vec![]);
+    assert_eq!(scene.plan(3).actions, [Action::PowerOn]);
+    scene.machine = machine(MachinePhase::Running, 1, vec![]);
+    assert_eq!(scene.plan(4).actions, [Action::FillVolumes]);
+    scene.volumes = VolumeState::Filled;
+    assert_eq!(scene.plan(5).actions, [Action::Start { container: "main".into(), attempt: 0, after: None }]);
+    // What changes while everything runs is brought up to date.
+    scene.machine = machine(MachinePhase::Running, 1, vec![container("main", 0, 1, 1, None)]);
+    scene.volumes = VolumeState::Unfilled;
+    assert_eq!(scene.plan(6).actions, [Action::FillVolumes]);
 }
 
 #[test]

@@ -4,13 +4,14 @@
 //! list when it is built.
 
 use super::view::Unsupported;
+use crate::volume;
 use orrery_api::k8s::api::core::v1::{
     AppArmorProfile, Container, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext, Volume,
 };
 
 /// The first thing in `spec` that is not built, if there is one.
 pub(super) fn first(spec: &PodSpec) -> Option<Unsupported> {
-    if let Some(volume) = spec.volumes.iter().flatten().next() {
+    if let Some(volume) = spec.volumes.iter().flatten().find(|volume| !volume::is_built(volume)) {
         let message =
             format!("volume type {} is not supported yet by this Spherelet (volume {:?})", kind(volume), volume.name);
         return Some(Unsupported { event_reason: "FailedMount", message });
@@ -120,12 +121,20 @@ mod tests {
     #[test]
     fn what_is_not_built_is_named() {
         let table = [
-            (json!({ "containers": [], "volumes": [{ "name": "v", "configMap": { "name": "c" } }] }), "configMap"),
             (
                 json!({ "containers": [], "volumes": [{ "name": "v", "persistentVolumeClaim": { "claimName": "c" } }] }),
                 "persistentVolumeClaim",
             ),
-            (json!({ "containers": [], "volumes": [{ "name": "v", "emptyDir": {} }] }), "emptyDir"),
+            (
+                json!({ "containers": [], "volumes": [{ "name": "v", "emptyDir": { "medium": "HugePages" } }] }),
+                "emptyDir",
+            ),
+            (
+                json!({ "containers": [], "volumes": [{ "name": "v", "projected": { "sources": [
+                    { "clusterTrustBundle": { "path": "ca" } },
+                ] } }] }),
+                "projected",
+            ),
             (json!({ "containers": [], "hostNetwork": true }), "hostNetwork"),
             (json!({ "containers": [{ "name": "a", "livenessProbe": {} }] }), "a probe"),
             (json!({ "containers": [{ "name": "a", "lifecycle": { "preStop": {} } }] }), "a lifecycle hook"),

@@ -1,7 +1,10 @@
 //! What is needed of a pod, projected from the whole Kubernetes object.
 
 use super::unsupported;
-use orrery_api::k8s::api::core::v1::{Container, EnvFromSource, EnvVar, Pod, PodSpec, PodStatus, ResourceRequirements};
+use crate::volume::{self, VolumeView};
+use orrery_api::k8s::api::core::v1::{
+    Container, EnvFromSource, EnvVar, Pod, PodSpec, PodStatus, ResourceRequirements, VolumeMount,
+};
 use orrery_api::k8s::jiff::Timestamp;
 use orrery_api::names::{InvalidName, MachineId, NamespaceName};
 use orrery_api::units::{Bytes, InvalidQuantity, MilliCpu};
@@ -92,6 +95,12 @@ pub struct ContainerView {
     pub storage_limit: Option<Bytes>,
     /// Overrides the image's stop signal, such as `SIGUSR1`.
     pub stop_signal: Option<String>,
+    /// The pod's volumes as it sees them.
+    pub mounts: Vec<VolumeMount>,
+    /// Where it leaves its last words.
+    pub termination_message_path: String,
+    /// Whether the end of its log stands for last words when it fails without any.
+    pub last_words_from_log: bool,
 }
 
 /// One pod as it is wanted, with what was last published about it.
@@ -135,6 +144,10 @@ pub struct PodView {
     pub containers: Vec<ContainerView>,
     /// Groups in addition to a user's own.
     pub supplementary_groups: Vec<u32>,
+    /// The group of its volumes.
+    pub fs_group: Option<u32>,
+    /// Its volumes, as far as they are built.
+    pub volumes: Vec<VolumeView>,
     /// Condition types that must be true for the pod to be ready.
     pub readiness_gates: Vec<String>,
     /// The first thing it asks for that is not built.
@@ -155,6 +168,9 @@ pub enum ProjectError {
     /// The UID is not one.
     #[error("the pod's UID is malformed")]
     Uid(#[source] uuid::Error),
+    /// A limit of a volume is not a quantity.
+    #[error("a limit of a volume is malformed")]
+    Volume(#[source] InvalidQuantity),
     /// An amount is not a quantity.
     #[error("an amount of container {container} is malformed")]
     Quantity {
@@ -207,6 +223,8 @@ impl PodView {
             init_containers: containers(spec.init_containers.as_deref().unwrap_or_default())?,
             containers: containers(&spec.containers)?,
             supplementary_groups: groups.into_iter().chain(security.and_then(|s| s.fs_group)).filter_map(id).collect(),
+            fs_group: security.and_then(|s| s.fs_group).and_then(id),
+            volumes: volume::project(spec).map_err(ProjectError::Volume)?,
             readiness_gates: spec.readiness_gates.iter().flatten().map(|gate| gate.condition_type.clone()).collect(),
             unsupported: unsupported::first(spec),
             status: pod.status.clone().unwrap_or_default(),
@@ -223,6 +241,14 @@ impl PodView {
     /// Every container, init containers first.
     pub fn all_containers(&self) -> impl Iterator<Item = &ContainerView> {
         self.init_containers.iter().chain(&self.containers)
+    }
+
+    /// The user that all containers run as, when the pod says so and it is the same.
+    #[must_use]
+    pub fn common_user(&self) -> Option<u32> {
+        let mut users = self.all_containers().map(|container| container.run_as_user);
+        let first = users.next()??;
+        users.all(|user| user == Some(first)).then_some(first)
     }
 
     /// The container of this name.
@@ -268,6 +294,9 @@ fn container(spec: &PodSpec, container: &Container) -> Result<ContainerView, Pro
         memory_limit: bytes(limits, "memory")?,
         storage_limit: bytes(limits, "ephemeral-storage")?,
         stop_signal: container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone()),
+        mounts: container.volume_mounts.clone().unwrap_or_default(),
+        termination_message_path: container.termination_message_path.clone().unwrap_or_default(),
+        last_words_from_log: container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError"),
     })
 }
 

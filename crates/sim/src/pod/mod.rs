@@ -27,7 +27,7 @@ use orrery_lifecycle::{
     env::{self, Addresses},
     pod::{
         Action, ContainerView, Ending, ImageState, Machine, Memory, Observation, PodPlan, PodView, ProjectError,
-        StartRecord, plan,
+        StartRecord, VolumeState, plan,
     },
 };
 use orrery_wire::{
@@ -154,6 +154,7 @@ impl HollowPod {
             pod: &self.view,
             images: &self.images,
             config_errors: &BTreeMap::new(),
+            volumes: VolumeState::Filled,
             machine: &self.machine,
             addresses: &self.addresses(),
             previous: &self.previous,
@@ -188,7 +189,7 @@ impl HollowPod {
                     self.machine = Machine::Absent;
                     true
                 }
-                Action::DeletePod => false,
+                Action::FillVolumes | Action::DeletePod => false,
             };
         }
         changed
@@ -284,7 +285,7 @@ impl HollowPod {
             machine.containers.iter_mut().find(|container| container.name == name && container.exit.is_none());
         let Some(container) = running else { return false };
         let unix_nanos = nanos(at);
-        let exit = ProcessExit { code, signal, out_of_memory: false, unix_nanos };
+        let exit = ProcessExit { code, signal, out_of_memory: false, unix_nanos, message: None };
         container.exit = Some(ContainerExit { exit, at: unix_nanos, machine_ended: false });
         true
     }

@@ -294,6 +294,7 @@ impl FakeShim {
             }
             ShimRequest::Status
             | ShimRequest::Watch
+            | ShimRequest::Volume(_)
             | ShimRequest::Exec { .. }
             | ShimRequest::Attach { .. }
             | ShimRequest::Forward { .. }
@@ -309,7 +310,7 @@ fn nanos() -> u64 {
 }
 
 fn exit(code: i32, machine_ended: bool) -> ContainerExit {
-    let exit = ProcessExit { code, signal: None, out_of_memory: false, unix_nanos: nanos() };
+    let exit = ProcessExit { code, signal: None, out_of_memory: false, unix_nanos: nanos(), message: None };
     ContainerExit { exit, at: nanos(), machine_ended }
 }
 
@@ -331,7 +332,7 @@ async fn echo(peer: Peer, argv: &[String]) {
             StreamKind::Stdin => send_frame(&mut stream, StreamKind::Stdout, &payload.to_ascii_uppercase()).await,
             StreamKind::Resize => send_frame(&mut stream, StreamKind::Stdout, &payload).await,
             StreamKind::StdinEnd => {
-                let exit = ProcessExit { code: 3, signal: None, out_of_memory: false, unix_nanos: 0 };
+                let exit = ProcessExit { code: 3, signal: None, out_of_memory: false, unix_nanos: 0, message: None };
                 send_frame(&mut stream, StreamKind::Exit, &serde_json::to_vec(&exit).unwrap()).await;
                 return;
             }

@@ -4,6 +4,7 @@ use super::link::{CallError, Link, LinkError, call};
 use orrery_wire::{
     guest::{ContainerSpec, Identity, ProcessSpec},
     shim::{MachineStatus, STREAM_HEADER_LENGTH, ShimReply, ShimRequest, StreamKind, StreamMessage, VERSIONS},
+    volume::VolumeRequest,
 };
 use std::{io, path::PathBuf, time::Duration};
 use tokio::{
@@ -69,6 +70,10 @@ impl Shim {
     pub(crate) async fn power_off(&self, grace_seconds: u32) -> Result<(), CallError> {
         let timeout = SHORT + Duration::from_secs(grace_seconds.into());
         self.tell(&ShimRequest::PowerOff { grace_seconds }, "power the machine off", timeout).await
+    }
+
+    pub(crate) async fn volume(&self, request: VolumeRequest) -> Result<(), CallError> {
+        self.tell(&ShimRequest::Volume(request), "make the pod's volume", START).await
     }
 
     pub(crate) async fn start(&self, spec: ContainerSpec, attempt: u32) -> Result<(), CallError> {

@@ -176,7 +176,7 @@ mod tests {
     use std::io::Write;
 
     fn known(ended: bool) -> Known {
-        let exit = ProcessExit { code: 0, signal: None, out_of_memory: false, unix_nanos: 1 };
+        let exit = ProcessExit { code: 0, signal: None, out_of_memory: false, unix_nanos: 1, message: None };
         let container = ContainerStatus {
             name: "main".into(),
             attempt: 0,

@@ -2,6 +2,7 @@
 
 use super::api::PodApiError;
 use super::machine::{self, ConfigError};
+use super::volumes::running_boot;
 use super::worker::{ApplyError, Held, Wanted, Worker};
 use crate::{
     host::{Admitted, CallError, Shim},
@@ -11,7 +12,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use orrery_api::units::Bytes;
 use orrery_lifecycle::{
     env::{self, Addresses, Source, Values},
-    pod::{self, Action, Ending, PodPlan, Refusal, StartRecord},
+    pod::{self, Action, Ending, Machine, PodPlan, Refusal, StartRecord},
     signal,
 };
 use orrery_wire::{guest::ContainerSpec, guest::reason, host};
@@ -53,10 +54,12 @@ impl Worker {
         &mut self,
         action: &Action,
         specs: &BTreeMap<String, ContainerSpec>,
+        machine: &Machine,
     ) -> Result<(), ApplyError> {
         match action {
             Action::Admit => self.admit().await,
             Action::PowerOn => self.power_on().await,
+            Action::FillVolumes => self.fill_volumes(machine).await,
             Action::Start { container, attempt, after } => {
                 let spec = specs.get(container).ok_or(ApplyError::Unfit("a container was not described"))?;
                 self.start(spec.clone(), *attempt, *after).await
@@ -151,6 +154,16 @@ impl Worker {
         }
     }
 
+    async fn fill_volumes(&mut self, machine: &Machine) -> Result<(), ApplyError> {
+        let shim = self.own_shim()?;
+        let boot = running_boot(machine).ok_or(ApplyError::Unfit("the machine does not run"))?;
+        let filled = self.volumes.fill(&self.pod, &shim, boot).await;
+        if let Err(error @ CallError::Failed { .. }) = &filled {
+            self.shared.events.warning(&self.pod, "FailedMount", chain(error), None);
+        }
+        Ok(filled?)
+    }
+
     async fn start(
         &mut self,
         spec: ContainerSpec,
@@ -207,6 +220,8 @@ fn guest_refused(why: &str) -> bool {
         reason::NOT_EXECUTABLE,
         reason::UNKNOWN_USER,
         reason::IMAGE_UNAVAILABLE,
+        reason::VOLUME_UNAVAILABLE,
+        reason::BAD_REQUEST,
         reason::SYSTEM_ERROR,
     ]
     .contains(&why)

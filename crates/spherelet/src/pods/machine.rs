@@ -1,14 +1,17 @@
 //! What a pod's machine and its containers are, in the words of the host and the guest. Pure.
 
 use crate::images::ResolvedImage;
+use k8s_openapi::api::core::v1 as k8s;
 use orrery_lifecycle::{
     env::{self, Addresses, EnvError, Source, Values},
     pod::{ContainerView, PodView},
     size,
+    volume::VolumeKind,
 };
 use orrery_wire::{
     guest::{ContainerSpec, GuestInterface, Identity, ProcessSpec},
     host::{Admission, DiskSpec, InterfaceSpec, MachineSpec, Owner, POD_SEGMENT},
+    volume::VolumeMount,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +29,10 @@ pub(super) enum ConfigError {
     Env(#[from] EnvError),
     #[error("no command is given and image {0} has none; set command in the container")]
     NoCommand(String),
+    #[error("error SubPath `{0}` must not be an absolute path")]
+    AbsoluteSubPath(String),
+    #[error("unable to provision SubPath `{0}`: must not contain '..'")]
+    SubPathBacksteps(String),
     #[error("container has runAsNonRoot and image will run as root; set runAsUser")]
     Root,
     #[error(
@@ -50,6 +57,7 @@ pub(super) fn machine_spec(pod: &PodView, images: &Images) -> MachineSpec {
         cpu_milli: size.cpu.0,
         memory_bytes: size.memory.0,
         overhead_bytes: size.overhead.0,
+        scratch_bytes: size::scratch(pod).map(|bytes| bytes.0),
         disks: disks.into_iter().map(|(serial, path)| DiskSpec { path, serial, read_only: true }).collect(),
         interfaces: vec![InterfaceSpec { segment: POD_SEGMENT.to_owned(), address: None }],
     }
@@ -121,6 +129,7 @@ pub(super) fn container_spec(
     if container.tty {
         variables.entry("TERM".to_owned()).or_insert_with(|| "xterm".to_owned());
     }
+    let mounts = mounts(pod, container, &own)?;
     let directory = container.working_dir.clone().unwrap_or_else(|| image.working_dir.clone());
     let memory = size::machine_size(pod).memory;
     Ok(ContainerSpec {
@@ -139,7 +148,44 @@ pub(super) fn container_spec(
             stdin: container.stdin,
         },
         memory_limit_bytes: container.memory_limit.map(|limit| limit.0),
+        mounts,
+        termination_message_path: Some(container.termination_message_path.clone()).filter(|path| !path.is_empty()),
     })
+}
+
+/// The pod's volumes as the container sees them.
+fn mounts(
+    pod: &PodView,
+    container: &ContainerView,
+    variables: &BTreeMap<String, String>,
+) -> Result<Vec<VolumeMount>, ConfigError> {
+    let one = |mount: &k8s::VolumeMount| {
+        let sub_path = match mount.sub_path_expr.as_deref().filter(|path| !path.is_empty()) {
+            Some(expression) => sub_path(expression, variables)?,
+            None => mount.sub_path.clone().unwrap_or_default(),
+        };
+        let volume = pod.volumes.iter().find(|volume| volume.name == mount.name);
+        let files = volume.is_some_and(|volume| matches!(volume.kind, VolumeKind::Files { .. }));
+        let path = &mount.mount_path;
+        Ok(VolumeMount {
+            volume: mount.name.clone(),
+            path: if path.starts_with('/') { path.clone() } else { format!("/{path}") },
+            sub_path,
+            read_only: files || mount.read_only == Some(true),
+        })
+    };
+    container.mounts.iter().map(one).collect()
+}
+
+fn sub_path(expression: &str, variables: &BTreeMap<String, String>) -> Result<String, ConfigError> {
+    let path = env::expand_strictly(expression, variables)?;
+    if path.starts_with('/') {
+        return Err(ConfigError::AbsoluteSubPath(path));
+    }
+    if path.split('/').any(|part| part == "..") {
+        return Err(ConfigError::SubPathBacksteps(path));
+    }
+    Ok(path)
 }
 
 /// `user[:group]`: what the pod says, else what the image says.

@@ -5,13 +5,15 @@ use super::worker::{Held, Worker};
 use crate::{
     host::CallError,
     images::{ImageLookupError, ResolvedImage},
+    logs,
     node::chain,
 };
 use orrery_lifecycle::{
     env::Addresses,
     pod::{ContainerView, ImageState, Machine},
 };
-use std::collections::BTreeMap;
+use orrery_wire::shim::MachineStatus;
+use std::{collections::BTreeMap, path::Path};
 
 impl Worker {
     /// Learns, once, whether the host holds the pod's machine from before.
@@ -44,7 +46,7 @@ impl Worker {
         match shim.status().await {
             Ok(status) => {
                 self.last_status = Some(status.clone());
-                Machine::Present(status)
+                Machine::Present(self.with_last_words(status).await)
             }
             Err(error) => {
                 tracing::debug!(pod = self.pod.name, error = %chain(&error), "the shim does not answer");
@@ -52,6 +54,28 @@ impl Worker {
                 Machine::Silent
             }
         }
+    }
+
+    /// Lets the end of a log stand for the last words of a container that failed without any, where its pod wants that.
+    async fn with_last_words(&mut self, mut status: MachineStatus) -> MachineStatus {
+        let Some(held) = &self.held else { return status };
+        for container in &mut status.containers {
+            let wanted = self.pod.container(&container.name).is_some_and(|container| container.last_words_from_log);
+            let failed = container.exit.as_mut().filter(|exit| exit.exit.code != 0 && exit.exit.message.is_none());
+            let Some(exit) = failed.filter(|_| wanted) else { continue };
+            let attempt = (container.name.clone(), container.attempt);
+            if !self.last_words.contains_key(&attempt) {
+                let path = Path::new(&held.admission.log_directory).join(&container.log_file);
+                let read = tokio::task::spawn_blocking(move || logs::end(&path)).await;
+                // A log that cannot be read says nothing.
+                self.last_words.insert(attempt.clone(), read.ok().and_then(Result::ok).unwrap_or_default());
+            }
+            exit.exit.message = self.last_words.get(&attempt).filter(|words| !words.is_empty()).cloned();
+        }
+        self.last_words.retain(|(name, attempt), _| {
+            status.containers.iter().any(|container| container.name == *name && container.attempt == *attempt)
+        });
+        status
     }
 
     /// Looks up the images. Those of an admitted machine stay the ones that it was admitted with.

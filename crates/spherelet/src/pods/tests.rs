@@ -43,6 +43,7 @@ fn orphan() -> MachineSpec {
         memory_bytes: 1 << 28,
         overhead_bytes: 0,
         disks: vec![],
+        scratch_bytes: None,
         interfaces: vec![],
     }
 }

@@ -15,6 +15,7 @@ use super::Shared;
 use super::directory::Known;
 use super::machine::Images;
 use super::status_patch::status_patch;
+use super::volumes::Volumes;
 use crate::{
     host::{CallError, Shim, ShimWatch},
     node::chain,
@@ -61,6 +62,9 @@ pub(super) struct Worker {
     pub(super) held: Option<Held>,
     pub(super) asked_host: bool,
     pub(super) images: Images,
+    pub(super) volumes: Volumes,
+    /// Ends of logs by container and attempt, where they stand for last words.
+    pub(super) last_words: BTreeMap<(String, u32), String>,
     pub(super) watch: Option<ShimWatch>,
     pub(super) last_status: Option<MachineStatus>,
     known: watch::Sender<Known>,
@@ -95,6 +99,8 @@ impl Worker {
             held: None,
             asked_host: false,
             images: Images::new(),
+            volumes: Volumes::default(),
+            last_words: BTreeMap::new(),
             watch: None,
             last_status: None,
             last_actions: Vec::new(),
@@ -156,15 +162,21 @@ impl Worker {
         self.tell_directory();
         let pod = self.pod.clone();
         let addresses = self.addresses();
+        let now = Timestamp::now();
+        let volumes = self.volumes.look(&*self.shared.api, &pod, &machine, &addresses, now).await;
+        if let Some(failure) = volumes.failure {
+            self.shared.events.warning(&pod, "FailedMount", failure, None);
+        }
         let none = BTreeMap::new();
         let mut seen = Observation {
             pod: &pod,
             images: &images,
             config_errors: &none,
+            volumes: volumes.state,
             machine: &machine,
             addresses: &addresses,
             previous: &self.previous,
-            now: Timestamp::now(),
+            now,
         };
         let mut plan = pod::plan(&seen, &self.memory);
         let (specs, errors) = match self.container_specs(&plan, &addresses).await {
@@ -178,6 +190,7 @@ impl Worker {
             seen.config_errors = &errors;
             plan = pod::plan(&seen, &self.memory);
         }
+        plan.wake_at = plan.wake_at.into_iter().chain(volumes.due).min();
         self.carry_out(plan, &specs, &machine).await
     }
 
@@ -190,7 +203,7 @@ impl Worker {
             if *action == Action::DeletePod && !published {
                 break;
             }
-            if let Err(error) = self.apply(action, specs).await {
+            if let Err(error) = self.apply(action, specs, machine).await {
                 tracing::warn!(pod = self.pod.name, ?action, error = %chain(&error), "an action failed");
                 self.last_actions.clear();
                 return Round::Failed;

@@ -1,9 +1,10 @@
 //! Workers against a host in memory and an API in memory.
 
 use super::Shared;
-use super::api::{PodApi, PodApiError};
+use super::api::{Files, PodApi, PodApiError};
 use super::directory::Known;
 use super::events::Events;
+use super::volumes::Token;
 use super::worker::{Wanted, Worker};
 use crate::{
     api_fake::merge,
@@ -14,13 +15,23 @@ use crate::{
     images::{ImageLookupError, ImageSource, ResolvedImage},
 };
 use async_trait::async_trait;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use orrery_lifecycle::{
     env::{Source, Values},
     pod::{Notice, PodView},
+    volume::TokenAsk,
 };
-use orrery_wire::{host::reason, shim::ShimRequest};
+use orrery_wire::{
+    host::reason,
+    shim::ShimRequest,
+    volume::{FilePiece, Medium, VolumeRequest, VolumeStep},
+};
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -35,6 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 struct FakeApi {
     pod: Arc<watch::Sender<Value>>,
+    config_maps: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 fn view(pod: &Value) -> PodView {
@@ -77,6 +89,16 @@ impl PodApi for FakeApi {
         Ok(())
     }
 
+    async fn files(&self, _pod: &PodView, source: &Source) -> Result<Option<Files>, PodApiError> {
+        let Source::ConfigMap(name) = source else { return Ok(None) };
+        Ok(self.config_maps.lock().unwrap().get(name).map(|text| Files::from([("key".into(), text.clone().into_bytes())])))
+    }
+
+    async fn token(&self, pod: &PodView, ask: &TokenAsk, now: Timestamp) -> Result<Token, PodApiError> {
+        let text = format!("token of {} for {:?}", pod.service_account, ask.audience);
+        Ok(Token { text, refresh_at: now + SignedDuration::from_secs(ask.expiration_seconds) })
+    }
+
     async fn values(&self, _pod: &PodView, source: &Source) -> Result<Option<Values>, PodApiError> {
         Ok((*source == Source::ConfigMap("there".into())).then(|| Values::from([("key".into(), "value".into())])))
     }
@@ -113,7 +135,7 @@ impl Bench {
             "metadata": { "name": "hello", "namespace": "demo", "uid": UID, "resourceVersion": "1" },
             "spec": spec,
         });
-        let api = FakeApi { pod: Arc::new(watch::channel(pod).0) };
+        let api = FakeApi { pod: Arc::new(watch::channel(pod).0), config_maps: Arc::default() };
         let (queue, events) = Events::for_test();
         let shared = Arc::new(Shared {
             host_ip: "127.0.0.1".into(),
@@ -280,4 +302,60 @@ async fn what_a_container_lacks_is_waited_for() {
     assert!(started.unwrap().process.env.contains(&"X=value".to_owned()));
     let bench = Bench::start(FakeHost::start(), &main_container(&json!({ "image": "absent" })));
     bench.api.until("the wait", waits("ImagePullBackOff")).await;
+}
+
+#[tokio::test]
+async fn volumes_are_there_before_containers_and_follow_their_sources() {
+    let mut spec = main_container(&json!({ "volumeMounts": [{ "name": "v", "mountPath": "/v", "subPathExpr": "$(A)/b" }],
+        "env": [{ "name": "A", "value": "a" }] }));
+    spec["serviceAccountName"] = json!("robot");
+    spec["volumes"] = json!([
+        { "name": "v", "emptyDir": { "sizeLimit": "1Gi" } },
+        { "name": "files", "projected": { "sources": [
+            { "configMap": { "name": "settings" } },
+            { "downwardAPI": { "items": [{ "path": "labels", "fieldRef": { "fieldPath": "metadata.labels" } }] } },
+            { "serviceAccountToken": { "path": "token", "audience": "vault" } },
+        ] } },
+    ]);
+    let mut bench = Bench::start(FakeHost::start(), &spec);
+    let failed = tokio::time::timeout(PATIENCE, bench.events.recv()).await.unwrap().unwrap().1;
+    let message = "MountVolume.SetUp failed for volume \"files\" : configmap \"settings\" not found";
+    assert_eq!((failed.reason, failed.message.as_str()), ("FailedMount", message));
+    bench.api.config_maps.lock().unwrap().insert("settings".into(), "one".into());
+    bench.api.change(&json!({ "metadata": { "labels": { "x": "1" } } }));
+    bench.api.until("running", running(0)).await;
+    let requests = bench.host.shim().requests();
+    let Some(ShimRequest::StartContainer { spec, .. }) = requests.last() else { panic!("{requests:?}") };
+    assert_eq!((spec.mounts[0].path.as_str(), spec.mounts[0].sub_path.as_str()), ("/v", "a/b"));
+    assert_eq!(spec.termination_message_path, None);
+    assert_eq!(
+        files(&requests),
+        ["key=one", "labels=x=\"1\"", "token=token of robot for Some(\"vault\")"].map(str::to_owned)
+    );
+    bench.api.change(&json!({ "metadata": { "labels": { "x": "2" } } }));
+    let shim = bench.host.shim();
+    let updated = async {
+        while !files(&shim.requests()).contains(&"labels=x=\"2\"".to_owned()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, updated).await.unwrap();
+    // A new boot has nothing and gets everything.
+    let before = shim.requests().len();
+    shim.end_machine();
+    bench.api.until("running again", running(1)).await;
+    let after = &shim.requests()[before..];
+    assert_eq!(files(after).len(), 3, "{after:?}");
+    assert!(after.iter().any(|request| matches!(request,
+        ShimRequest::Volume(VolumeRequest { step: VolumeStep::Directory { medium: Medium::Disk, .. }, .. }))));
+}
+
+/// The files that were staged last, as `path=text`.
+fn files(requests: &[ShimRequest]) -> Vec<String> {
+    let staged = requests.iter().rev().find_map(|request| match request {
+        ShimRequest::Volume(VolumeRequest { step: VolumeStep::Stage { pieces, .. }, .. }) => Some(pieces),
+        _ => None,
+    });
+    let text = |piece: &FilePiece| format!("{}={}", piece.path, String::from_utf8_lossy(&piece.data));
+    staged.into_iter().flatten().map(text).collect()
 }

@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn an_exit_code_is_told_as_a_cause() {
-        let exit = |code| ProcessExit { code, signal: None, out_of_memory: false, unix_nanos: 0 };
+        let exit = |code| ProcessExit { code, signal: None, out_of_memory: false, unix_nanos: 0, message: None };
         assert_eq!(exit_status(&exit(0))["status"], "Success");
         let status = exit_status(&exit(3));
         assert_eq!(

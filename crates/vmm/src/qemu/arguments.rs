@@ -68,14 +68,17 @@ pub(crate) fn arguments(spec: &LaunchSpec, fds: &Descriptors) -> Vec<String> {
             "-blockdev",
             json!({
                 "driver": "raw", "node-name": format!("disk{slot}"), "read-only": disk.read_only,
+                "discard": "unmap",
                 "file": {
                     "driver": "file", "filename": format!("/dev/fdset/{slot}"), "read-only": disk.read_only,
+                    "discard": "unmap",
                 },
             })
             .to_string(),
         );
+        // A full disk of the host is told to the guest; QEMU's default would stop the whole machine.
         line.device(&json!({"driver": "virtio-blk-pci", "drive": format!("disk{slot}"), "serial": disk.serial,
-                    "id": format!("slot{slot}")}));
+                    "id": format!("slot{slot}"), "rerror": "report", "werror": "report"}));
     }
     for (index, (nic, fd)) in spec.nics.iter().zip(&fds.taps).enumerate() {
         line.pair("-netdev", json!({"type": "tap", "id": format!("net{index}"), "fd": fd.to_string()}).to_string());

@@ -3,6 +3,7 @@
 use super::{
     Fault,
     process::{Effect, End, Process},
+    volumes::Volumes,
 };
 use orrery_wire::{
     frame::{CONTROL_STREAM, Frame, FrameKind, INITIAL_CREDIT, MAX_PAYLOAD},
@@ -23,6 +24,7 @@ pub(super) struct SimulatedGuest {
     fault: Option<Fault>,
     configured: bool,
     processes: BTreeMap<u32, Process>,
+    volumes: Volumes,
     output: Vec<u8>,
     ended: Option<&'static str>,
 }
@@ -31,7 +33,14 @@ type Answer = Result<Option<u32>, (&'static str, String)>;
 
 impl SimulatedGuest {
     pub(super) fn new(fault: Option<Fault>) -> Self {
-        Self { fault, configured: false, processes: BTreeMap::new(), output: Vec::new(), ended: None }
+        Self {
+            fault,
+            configured: false,
+            processes: BTreeMap::new(),
+            volumes: Volumes::default(),
+            output: Vec::new(),
+            ended: None,
+        }
     }
 
     /// What is to be sent to the host now.
@@ -103,9 +112,14 @@ impl SimulatedGuest {
             GuestRequest::Configure(_) => self.configure(),
             GuestRequest::StartContainer(spec) => {
                 self.misbehave(spec.stream);
-                let process =
-                    Process::start(&spec.process, spec.stream).ok_or_else(|| not_found(&spec.process.argv))?;
-                self.add(spec.stream, process)
+                self.volumes.check(&spec.mounts)?;
+                let process = match spec.process.argv.as_slice() {
+                    [program, path] if program == "cat" => {
+                        Some(Process::show(self.volumes.read(&spec.mounts, path), spec.stream))
+                    }
+                    _ => Process::start(&spec.process, spec.stream),
+                };
+                self.add(spec.stream, process.ok_or_else(|| not_found(&spec.process.argv))?)
             }
             GuestRequest::Exec(spec) => {
                 if !self.processes.contains_key(&spec.container) {
@@ -125,6 +139,7 @@ impl SimulatedGuest {
                 true => Ok(None),
                 false => Err((reason::NOT_FOUND, "there is no such process".into())),
             },
+            GuestRequest::Volume(request) => self.volumes.carry_out(request).map(|()| None),
             GuestRequest::RemoveContainer { .. } | GuestRequest::SetClock { .. } => Ok(None),
             GuestRequest::PowerOff => {
                 if self.fault != Some(Fault::IgnoresPowerOff) {
@@ -241,5 +256,5 @@ fn not_found(argv: &[String]) -> (&'static str, String) {
 fn exit_of(end: End) -> ProcessExit {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let unix_nanos = u64::try_from(now.as_nanos()).expect("the clock is before the year 2500");
-    ProcessExit { code: end.code, signal: end.signal, out_of_memory: false, unix_nanos }
+    ProcessExit { code: end.code, signal: end.signal, out_of_memory: false, unix_nanos, message: None }
 }

@@ -70,6 +70,13 @@ impl Process {
         Some(Self::of(program, container, spec.stdin))
     }
 
+    /// A process that says what a file holds, or fails when there is none.
+    pub(super) fn show(file: Option<&[u8]>, container: u32) -> Self {
+        let program =
+            file.map_or(Program::Exit(1), |text| Program::Say { kind: FrameKind::Stdout, text: text.to_vec() });
+        Self::of(program, container, false)
+    }
+
     /// A connection to a port that sends back what it gets.
     pub(super) fn echo(stream: u32) -> Self {
         Self::of(Program::Cat, stream, true)
