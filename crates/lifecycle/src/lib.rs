@@ -17,7 +17,9 @@
 #![forbid(unsafe_code)]
 
 pub mod env;
+pub mod handler;
 pub mod pod;
+pub mod probe;
 pub mod signal;
 pub mod size;
 pub mod volume;

@@ -134,7 +134,10 @@ mod tests {
             (json!([]), None),
             (json!([{ "name": "a", "emptyDir": { "medium": "Memory" } }, { "name": "c", "configMap": {} }]), None),
             (json!([{ "name": "a", "emptyDir": {} }]), Some(10 * 1024)),
-            (json!([{ "name": "a", "emptyDir": { "sizeLimit": "1Gi" } }, { "name": "b", "emptyDir": {} }]), Some(10 * 1024)),
+            (
+                json!([{ "name": "a", "emptyDir": { "sizeLimit": "1Gi" } }, { "name": "b", "emptyDir": {} }]),
+                Some(10 * 1024),
+            ),
             (
                 json!([{ "name": "a", "emptyDir": { "sizeLimit": "1Gi" } }, { "name": "b", "emptyDir": { "sizeLimit": "64Mi" } }]),
                 Some(1088 + 68 + 32),

@@ -2,7 +2,8 @@
 //!
 //! * **Exec**: the connection is the only consumer of the process's output. Credit goes back to the guest only once the
 //!   connection has taken the bytes, so a slow connection slows its process and nothing else. When the connection goes
-//!   away the process gets the end of its input, and a hang-up if it has a terminal; it may run on, unheard.
+//!   away the process gets the end of its input, and a hang-up if it has a terminal; it may run on, unheard, unless it was asked for
+//!   as bound to its connection.
 //! * **Forward**: the same with a connection to a port of the machine in the place of a process. It ends with its client: what
 //!   listens at the port may never close a connection by itself.
 //! * **Attach**: the log is the consumer of a container's output, connections only listen. One that lags is dropped.
@@ -22,6 +23,7 @@ use orrery_wire::{
 use tokio::sync::{OwnedMutexGuard, broadcast, watch};
 
 const SIGHUP: i32 = 1;
+const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 
 /// Runs a process and relays it to the connection until it ends or the connection does.
@@ -30,8 +32,9 @@ pub(crate) async fn exec(
     writer: Writer,
     container: ContainerHandle,
     process: ProcessSpec,
+    bound: bool,
 ) -> Result<(), ConnectionError> {
-    let hang_up = process.tty.then_some(SIGHUP);
+    let hang_up = if bound { Some(SIGKILL) } else { process.tty.then_some(SIGHUP) };
     let request = |stream| GuestRequest::Exec(ExecSpec { stream, container: container.stream, process });
     let started = start(&container.link, &container.reporter, request).await;
     relay(reader, writer, container.link, started, hang_up).await

@@ -72,8 +72,8 @@ async fn converse(stream: UnixStream, handle: Handle, closing: CancellationToken
         let Some(request) = request else { return Ok(()) };
         let reply = match request {
             ShimRequest::Watch => return watch(&mut reader, &mut writer, handle, &closing).await,
-            ShimRequest::Exec { container, process } => match find(&handle, container).await {
-                Ok(container) => return relay::exec(reader, writer, container, *process).await,
+            ShimRequest::Exec { container, process, bound } => match find(&handle, container).await {
+                Ok(container) => return relay::exec(reader, writer, container, *process, bound).await,
                 Err(failure) => failure.into(),
             },
             ShimRequest::Attach { container, stdin } => match find(&handle, container).await {

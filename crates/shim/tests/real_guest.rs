@@ -60,7 +60,10 @@ fn image(directory: &Path) -> PathBuf {
     std::fs::create_dir(tree.join("etc")).unwrap();
     std::fs::write(tree.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nguest:x:1234:1234::/:/bin/sh\n").unwrap();
     std::fs::copy(BUSYBOX, tree.join("bin/busybox")).unwrap();
-    for applet in ["sh", "cat", "echo", "sleep", "id", "stty", "head", "hostname", "ip", "nc", "httpd", "stat", "mount", "grep", "sync", "rm", "ln"] {
+    for applet in [
+        "sh", "cat", "echo", "sleep", "id", "stty", "head", "hostname", "ip", "nc", "httpd", "stat", "mount", "grep",
+        "sync", "rm", "ln",
+    ] {
         symlink("busybox", tree.join("bin").join(applet)).unwrap();
     }
     let image = directory.join("image.erofs");
@@ -178,9 +181,8 @@ async fn volumes_are_shared_kept_and_never_left() {
         spec.read_only_root = true;
         spec.process.user = "1234".into();
         client.done(request).await;
-        let ended = |status: &MachineStatus| {
-            container(status, "v").is_some_and(|v| v.attempt == attempt && v.exit.is_some())
-        };
+        let ended =
+            |status: &MachineStatus| container(status, "v").is_some_and(|v| v.attempt == attempt && v.exit.is_some());
         let exit = container(&watch.until("the script's end", ended).await, "v").unwrap().exit.unwrap().exit;
         (shim.log(&format!("v/{attempt}.log")), exit)
     };
@@ -214,7 +216,12 @@ async fn volumes_are_shared_kept_and_never_left() {
     assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
     watch.until_off().await;
     let mut client = powered_on(&shim).await;
-    let (refusal, _) = client.refused({ leaving = with_mounts(leaving, &mounts[..1]); leaving }).await;
+    let (refusal, _) = client
+        .refused({
+            leaving = with_mounts(leaving, &mounts[..1]);
+            leaving
+        })
+        .await;
     assert_eq!(refusal, guest_reason::VOLUME_UNAVAILABLE);
     make(&mut client).await;
     let request = with_mounts(start("again", 0, process(&["cat", "/disk/file"])), &mounts[..1]);

@@ -307,8 +307,8 @@ async fn a_machine_that_boots_for_ever_can_be_powered_off() {
     let mut watch = Watch::start(shim.client().await).await;
     watch.until("the boot", |status| status.phase == MachinePhase::Booting).await;
     shim.client().await.done(off(60)).await;
-    let reply: orrery_wire::shim::ShimReply = booting.receive().await;
-    assert!(matches!(reply, orrery_wire::shim::ShimReply::Failed { .. }));
+    let reply: ShimReply = booting.receive().await;
+    assert!(matches!(reply, ShimReply::Failed { .. }));
 }
 
 #[tokio::test]

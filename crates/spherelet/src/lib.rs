@@ -30,6 +30,7 @@ mod images;
 mod logs;
 mod node;
 mod pods;
+mod probe;
 mod server;
 mod session;
 

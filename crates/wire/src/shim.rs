@@ -59,6 +59,9 @@ pub enum ShimRequest {
         container: String,
         /// The process.
         process: Box<ProcessSpec>,
+        /// Whether it is killed when the connection goes away.
+        #[serde(default)]
+        bound: bool,
     },
     /// Connects to the streams of a container's first process. Answered by `Streaming`.
     Attach {

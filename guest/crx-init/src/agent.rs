@@ -225,7 +225,8 @@ impl Agent {
         }
         let container = self.containers.get(&process.container);
         let oom_kills = container.map_or(0, |container| container.cgroup.oom_kills());
-        let last_words = container.filter(|_| process.container == stream).and_then(|container| container.rootfs.last_words());
+        let last_words =
+            container.filter(|_| process.container == stream).and_then(|container| container.rootfs.last_words());
         let exit = ProcessExit { message: last_words, ..describe_exit(status, oom_kills > process.oom_kills_before) };
         process.stage = Stage::Ended { exit, at: Instant::now() };
         process.pump_input(&mut self.port.outbox);

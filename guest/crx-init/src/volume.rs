@@ -160,9 +160,7 @@ fn append(generation: &Path, piece: &FilePiece) -> Result<(), Refusal> {
 
 /// Whether a path stays below where it begins and does not look like what is ours.
 fn is_inside(path: &Path) -> bool {
-    let plain = |component: Component<'_>| {
-        matches!(component, Component::Normal(name) if !name.as_encoded_bytes().starts_with(b".."))
-    };
+    let plain = |component: Component<'_>| matches!(component, Component::Normal(name) if !name.as_encoded_bytes().starts_with(b".."));
     path.components().next().is_some() && path.components().all(plain)
 }
 

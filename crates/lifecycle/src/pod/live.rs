@@ -1,12 +1,12 @@
 //! Pods that are to run.
 
-use super::ending::over;
+use super::ending::{end_one, over};
 use super::memory::Memory;
 use super::run::{Ended, Run, observe};
-use super::status::{Fate, Report, Shown, Waiting, find, publish};
+use super::status::{Fate, Report, Shown, Waiting, find, is_complete, publish};
 use super::view::{ContainerView, RestartPolicy, Unsupported};
 use super::{Action, ImageState, Machine, Notice, Observation, PodPlan, VolumeState};
-use orrery_api::k8s::api::core::v1::ContainerStatus;
+use orrery_api::k8s::api::core::v1::{ContainerStatus, PodStatus};
 use orrery_api::k8s::jiff::{SignedDuration, Timestamp};
 use orrery_wire::shim::{MachinePhase, MachineStatus};
 
@@ -33,11 +33,13 @@ enum Next {
 }
 
 /// How far the init containers are.
-enum Init {
-    Done,
-    Busy,
-    Failed,
-    Next { index: usize, next: Next },
+struct Init {
+    /// What comes next, by their places in the list: sidecars may have to be started again at any time.
+    steps: Vec<(usize, Next)>,
+    /// Whether the others may run.
+    done: bool,
+    /// Whether one of them failed for good.
+    failed: bool,
 }
 
 /// Where each container stands: init containers, then the others.
@@ -56,21 +58,16 @@ pub(super) fn report<'a>(seen: &Observation<'a>, memory: &Memory) -> Report<'a> 
     let (init, main) = observe_all(seen, memory);
     // A pod that ever ran is not uninitialized by a machine that has to begin anew.
     let ever_ran = main.iter().any(|run| *run != Run::Never);
-    let initialized = ever_ran || init.iter().all(|run| matches!(run, Run::Ended(ended) if ended.code == 0));
-    let show = |containers: &'a [ContainerView], runs: Vec<Run>| {
+    let show = |containers: &'a [ContainerView], runs: Vec<Run>| -> Vec<_> {
         containers.iter().zip(runs).map(|(container, run)| Shown { container, run, waiting: None }).collect()
     };
+    let init = show(&seen.pod.init_containers, init);
+    let initialized = ever_ran || init.iter().all(|shown| is_complete(seen, shown));
     let machine_ready = match seen.machine {
         Machine::Present(machine) => machine.phase == MachinePhase::Running,
         Machine::Absent | Machine::Silent => false,
     };
-    Report {
-        init: show(&seen.pod.init_containers, init),
-        main: show(&seen.pod.containers, main),
-        fate: Fate::Open,
-        initialized,
-        machine_ready,
-    }
+    Report { init, main: show(&seen.pod.containers, main), fate: Fate::Open, initialized, machine_ready }
 }
 
 /// A pod that asks for what is not built.
@@ -112,19 +109,17 @@ pub(super) fn plan(seen: &Observation<'_>, memory: &Memory) -> PodPlan {
     let mut report = report(seen, memory);
     let nexts: Vec<Next> = report.main.iter().map(|shown| next(seen, memory, shown)).collect();
     let init = init_progress(seen, memory, &report);
-    if matches!(init, Init::Failed) || nexts.iter().all(|next| *next == Next::Rest) {
+    if init.failed || nexts.iter().all(|next| *next == Next::Rest) {
         let succeeded = report.main.iter().all(|shown| matches!(&shown.run, Run::Ended(ended) if ended.code == 0));
         return over(seen, memory, Fate::Over { succeeded, reason: None, message: None });
     }
-    let mut round = Round { seen, memory, actions: Vec::new(), notices: Vec::new(), wake_at: None };
-    report.initialized |= matches!(init, Init::Done);
+    let empty = PodPlan { actions: Vec::new(), status: PodStatus::default(), notices: Vec::new(), wake_at: deadline };
+    let mut round = Round { seen, memory, plan: empty };
+    report.initialized |= init.done;
     round.containers(&mut report, &nexts, &init);
+    round.end_failed(&report);
     round.tell_of_ended_machine(&report);
-    if let Some(deadline) = deadline {
-        round.wake(deadline);
-    }
-    let Round { actions, notices, wake_at, .. } = round;
-    PodPlan { actions, status: publish(seen, &report), notices, wake_at }
+    PodPlan { status: publish(seen, &report), ..round.plan }
 }
 
 /// When the pod has been active for too long; none when it may be active for ever.
@@ -158,68 +153,76 @@ fn restart(seen: &Observation<'_>, memory: &Memory, name: &str, ended: &Ended) -
     }
 }
 
-/// Init containers run in order, each to success; after a new boot of the machine all of them run again, for what they
-/// had prepared is gone.
+/// Init containers run in order, each to success, or as a sidecar from its start on; after a new boot of the machine all of
+/// them run again, for what they had prepared is gone.
 fn init_progress(seen: &Observation<'_>, memory: &Memory, report: &Report<'_>) -> Init {
     let boot = match seen.machine {
         Machine::Present(machine) if machine.phase == MachinePhase::Running => Some(machine.boot),
         Machine::Present(_) | Machine::Absent | Machine::Silent => None,
     };
-    if report.main.iter().any(|shown| matches!(shown.run, Run::Running { .. })) {
-        return Init::Done;
-    }
+    let main_runs = report.main.iter().any(Shown::is_running);
+    let mut progress = Init { steps: Vec::new(), done: false, failed: false };
     for (index, shown) in report.init.iter().enumerate() {
-        match &shown.run {
-            Run::Never => return Init::Next { index, next: Next::Start },
-            Run::Running { .. } => return Init::Busy,
+        let again = |ended: &Ended| restart(seen, memory, &shown.container.name, ended);
+        let step = match &shown.run {
+            // Those that had done their work are left alone while their work is used.
+            Run::Never | Run::Running { .. } | Run::Ended(_) if main_runs && !shown.container.sidecar => continue,
+            Run::Running { .. } if shown.container.sidecar && (main_runs || shown.has_started(seen)) => continue,
+            Run::Running { .. } => return progress,
+            Run::Never => Next::Start,
+            Run::Ended(ended) if shown.container.sidecar => again(ended),
             Run::Ended(ended) if ended.code == 0 => {
-                if boot.is_some_and(|boot| ended.boot != Some(boot)) {
-                    return Init::Next { index, next: Next::Start };
+                if boot.is_none_or(|boot| ended.boot == Some(boot)) {
+                    continue;
                 }
+                Next::Start
             }
             Run::Ended(ended) => match seen.pod.restart_policy {
-                RestartPolicy::Never => return Init::Failed,
-                RestartPolicy::Always | RestartPolicy::OnFailure => {
-                    return Init::Next { index, next: restart(seen, memory, &shown.container.name, ended) };
+                RestartPolicy::Never => {
+                    progress.failed = true;
+                    return progress;
                 }
+                RestartPolicy::Always | RestartPolicy::OnFailure => again(ended),
             },
+        };
+        progress.steps.push((index, step));
+        if !main_runs {
+            return progress;
         }
     }
-    Init::Done
+    progress.done = true;
+    progress
 }
 
 /// One round of decisions about a pod's containers.
 struct Round<'a, 'b> {
     seen: &'a Observation<'b>,
     memory: &'a Memory,
-    actions: Vec<Action>,
-    notices: Vec<Notice>,
-    wake_at: Option<Timestamp>,
+    plan: PodPlan,
 }
 
 impl Round<'_, '_> {
     fn wake(&mut self, at: Timestamp) {
-        self.wake_at = Some(self.wake_at.map_or(at, |present| present.min(at)));
+        self.plan.wake(at);
     }
 
     fn containers(&mut self, report: &mut Report<'_>, nexts: &[Next], init: &Init) {
         let mut ready = Vec::new();
-        match init {
-            Init::Next { index, next } => ready.extend(self.container(&mut report.init[*index], *next, true)),
-            Init::Done => {
-                for (shown, next) in report.main.iter_mut().zip(nexts) {
-                    ready.extend(self.container(shown, *next, false));
-                }
+        for (index, next) in &init.steps {
+            ready.extend(self.container(&mut report.init[*index], *next, true));
+        }
+        if init.done {
+            for (shown, next) in report.main.iter_mut().zip(nexts) {
+                ready.extend(self.container(shown, *next, false));
             }
-            Init::Busy | Init::Failed => {}
         }
         match self.seen.machine {
             Machine::Absent => self.without_machine(report, !ready.is_empty()),
             Machine::Silent => {}
             Machine::Present(machine) => match machine.phase {
                 MachinePhase::Running => match self.seen.volumes {
-                    VolumeState::Filled => self.actions.extend(ready),
-                    VolumeState::Unfilled => self.actions.push(Action::FillVolumes),
+                    VolumeState::Filled => self.plan.actions.extend(ready),
+                    VolumeState::Unfilled => self.plan.actions.push(Action::FillVolumes),
                     VolumeState::Obstructed => {}
                 },
                 MachinePhase::Off if !ready.is_empty() && !self.obstructed() => self.power_on(machine),
@@ -318,7 +321,7 @@ impl Round<'_, '_> {
         });
         if !known {
             let container = Some(shown.container.name.clone());
-            self.notices.push(Notice { warning: true, reason, message: text, container });
+            self.plan.notices.push(Notice { warning: true, reason, message: text, container });
         }
         shown.waiting = Some(waiting);
     }
@@ -338,7 +341,7 @@ impl Round<'_, '_> {
             }
         }
         if complete && wanted && !self.obstructed() {
-            self.actions.push(Action::Admit);
+            self.plan.actions.push(Action::Admit);
         }
     }
 
@@ -352,7 +355,24 @@ impl Round<'_, '_> {
         });
         match self.memory.next_boot().max(rested).filter(|until| self.seen.now < *until) {
             Some(until) => self.wake(until),
-            None => self.actions.push(Action::PowerOn),
+            None => self.plan.actions.push(Action::PowerOn),
+        }
+    }
+
+    /// Ends containers that failed a probe or the hook after their start.
+    fn end_failed(&mut self, report: &Report<'_>) {
+        for shown in report.all() {
+            let Run::Running { attempt, .. } = &shown.run else { continue };
+            let name = &shown.container.name;
+            let (why, grace) = match self.seen.probes.failed(shown.container, *attempt) {
+                Some((kind, grace)) => (format!("{} probe", kind.as_str().to_lowercase()), grace),
+                None if self.memory.failed_starts.get(name) == Some(attempt) => ("PostStartHook".to_owned(), None),
+                None => continue,
+            };
+            let again = shown.container.sidecar || self.seen.pod.restart_policy != RestartPolicy::Never;
+            let message = format!("Container {name} failed {why}{}", if again { ", will be restarted" } else { "" });
+            let deadline = self.seen.now + grace.unwrap_or(self.seen.pod.grace);
+            end_one(self.seen, self.memory, shown, deadline, message, &mut self.plan);
         }
     }
 
@@ -367,7 +387,7 @@ impl Round<'_, '_> {
             }
         });
         if let Some(message) = lost {
-            self.notices.push(Notice { warning: true, reason: "MachineEnded", message, container: None });
+            self.plan.notices.push(Notice { warning: true, reason: "MachineEnded", message, container: None });
         }
     }
 }

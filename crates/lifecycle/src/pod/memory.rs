@@ -21,8 +21,10 @@ pub struct Memory {
     pub refusal: Option<Refusal>,
     /// Boots that failed or ended at once, one after another.
     pub failed_boots: Option<FailedBoots>,
-    /// How far the end of the pod has come.
-    pub ending: Ending,
+    /// How far the end of each container has come that was asked to end.
+    pub endings: BTreeMap<String, Ending>,
+    /// The attempt of each container whose hook after its start failed.
+    pub failed_starts: BTreeMap<String, u32>,
 }
 
 /// A start that was asked for. It closes the gap between a start and the first time that it is seen.
@@ -56,19 +58,19 @@ pub struct FailedBoots {
     pub message: String,
 }
 
-/// How far the end of a pod has come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Ending {
-    /// Nothing was asked of its containers.
-    #[default]
-    NotAsked,
-    /// They were asked to end.
-    Asked,
-    /// They were killed.
-    Killed {
-        /// When.
-        at: Timestamp,
-    },
+/// How far the end of an attempt of a container has come.
+///
+/// ```text
+///   runs --Action::Stop--> asked --deadline--> Action::Kill --> killed
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// The attempt.
+    pub attempt: u32,
+    /// When it is killed at the latest.
+    pub deadline: Timestamp,
+    /// When it was killed.
+    pub killed: Option<Timestamp>,
 }
 
 impl Memory {
@@ -80,6 +82,16 @@ impl Memory {
             self.restarted(container, SignedDuration::ZERO);
         }
         self.starts.insert(container.to_owned(), start);
+    }
+
+    /// Remembers that attempt `attempt` of a container was asked to end by `deadline`.
+    pub fn asked_to_end(&mut self, container: &str, attempt: u32, deadline: Timestamp) {
+        self.endings.insert(container.to_owned(), Ending { attempt, deadline, killed: None });
+    }
+
+    /// Remembers that attempt `attempt` of a container was killed.
+    pub fn killed(&mut self, container: &str, attempt: u32, at: Timestamp) {
+        self.endings.insert(container.to_owned(), Ending { attempt, deadline: at, killed: Some(at) });
     }
 
     /// Remembers that the machine did not boot.

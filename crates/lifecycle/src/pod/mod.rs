@@ -14,7 +14,9 @@
 //!   container  Never --Start--> Running --> Ended --policy says so: wait, Start the next attempt--> Running
 //!                                             +---- policy says no: stays ended
 //!
-//!   deletion   --stop signal to all--> wait for them or the deadline --kill all--> Release --> DeletePod
+//!              Running --failed probe or hook, or the pod is over: Stop, at the deadline Kill--> Ended
+//!
+//!   deletion   --Stop all, sidecars last--> wait for them or the deadline --Kill all--> Release --> DeletePod
 //! ```
 //!
 //! `Succeeded` and `Failed` are never left. An attempt number is never used twice. [`plan`] is asked again after each
@@ -37,6 +39,7 @@ pub use memory::{Ending, FailedBoots, Memory, Refusal, StartRecord};
 pub use view::{ContainerView, Deletion, Dns, PodView, ProjectError, RestartPolicy, Unsupported};
 
 use crate::env::Addresses;
+use crate::probe::Prober;
 use orrery_api::k8s::api::core::v1::PodStatus;
 use orrery_api::k8s::jiff::{SignedDuration, Timestamp};
 use orrery_wire::shim::MachineStatus;
@@ -101,6 +104,8 @@ pub struct Observation<'a> {
     pub config_errors: &'a BTreeMap<String, String>,
     /// The volumes.
     pub volumes: VolumeState,
+    /// How the probes stand.
+    pub probes: &'a Prober,
     /// The machine.
     pub machine: &'a Machine,
     /// The addresses to publish.
@@ -130,15 +135,22 @@ pub enum Action {
         /// be told.
         after: Option<SignedDuration>,
     },
-    /// Send a container its stop signal.
+    /// Run the container's hook before its end, if it has one, and send it its stop signal, all by `deadline`.
+    /// [`Memory::asked_to_end`] is to be told.
     Stop {
         /// Its name.
         container: String,
+        /// Its attempt.
+        attempt: u32,
+        /// When it is killed.
+        deadline: Timestamp,
     },
-    /// Kill every process of a container.
+    /// Kill every process of a container. [`Memory::killed`] is to be told.
     Kill {
         /// Its name.
         container: String,
+        /// Its attempt.
+        attempt: u32,
     },
     /// Power the machine off; it stays the pod's.
     PowerOff,

@@ -143,8 +143,10 @@ impl World {
                 self.filled = Some(machine.boot);
             }
             Action::Start { container, attempt, after } => self.start(container, *attempt, *after),
-            Action::Stop { .. } => self.scene.memory.ending = Ending::Asked,
-            Action::Kill { .. } => self.scene.memory.ending = Ending::Killed { at: at(self.now) },
+            Action::Stop { container, attempt, deadline } => {
+                self.scene.memory.asked_to_end(container, *attempt, *deadline);
+            }
+            Action::Kill { container, attempt } => self.scene.memory.killed(container, *attempt, at(self.now)),
             Action::PowerOff => self.end_machine(true),
             Action::Release => (self.machine, self.filled) = (None, None),
             Action::DeletePod => self.deleted = true,

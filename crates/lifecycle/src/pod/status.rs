@@ -20,12 +20,38 @@ pub(super) struct Report<'a> {
     pub(super) machine_ready: bool,
 }
 
+impl<'a> Report<'a> {
+    /// All containers, init containers first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Shown<'a>> {
+        self.init.iter().chain(&self.main)
+    }
+}
+
 /// One container as it is shown.
 pub(super) struct Shown<'a> {
     pub(super) container: &'a ContainerView,
     pub(super) run: Run,
     /// Shown instead of the run: why the container waits.
     pub(super) waiting: Option<Waiting>,
+}
+
+impl Shown<'_> {
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.run, Run::Running { .. })
+    }
+
+    /// Whether it runs and its startup probe, if it has one, has succeeded.
+    pub(super) fn has_started(&self, seen: &Observation<'_>) -> bool {
+        self.is_running() && seen.probes.started(self.container)
+    }
+
+    /// Whether it is ready; an init container is when it has done its work.
+    fn is_ready(&self, seen: &Observation<'_>, init: bool) -> bool {
+        if init && !self.container.sidecar {
+            return matches!(&self.run, Run::Ended(ended) if ended.code == 0);
+        }
+        self.is_running() && seen.probes.ready(self.container)
+    }
 }
 
 /// Why a container waits.
@@ -128,8 +154,6 @@ fn container(
             (ContainerState { running: Some(running), ..ContainerState::default() }, before(previous, *attempt))
         }
     };
-    let running = matches!(run, Run::Running { .. });
-    let finished_well = matches!(run, Run::Ended(ended) if ended.code == 0);
     let count = run.attempt().and_then(|attempt| i32::try_from(attempt).ok()).unwrap_or(0);
     let image_id = seen.images.get(&container.name).and_then(|image| image.id());
     ContainerStatus {
@@ -142,8 +166,8 @@ fn container(
             }
         },
         container_id: run.attempt().map(id),
-        ready: if init { finished_well } else { running },
-        started: Some(running),
+        ready: shown.is_ready(seen, init),
+        started: Some(shown.has_started(seen)),
         restart_count: count.max(previous.map_or(0, |previous| previous.restart_count)),
         state: Some(state),
         last_state,
@@ -201,8 +225,9 @@ fn verdict(type_: &'static str, holds: bool, reason: &'static str, message: Stri
 }
 
 fn conditions(seen: &Observation<'_>, report: &Report<'_>, phase: &str) -> Vec<PodCondition> {
-    let unready = names(&report.main, |run| matches!(run, Run::Running { .. }));
-    let incomplete = names(&report.init, |run| matches!(run, Run::Ended(ended) if ended.code == 0));
+    let sidecars = report.init.iter().filter(|shown| shown.container.sidecar);
+    let unready = names(sidecars.chain(&report.main).filter(|shown| !shown.is_ready(seen, false)));
+    let incomplete = names(report.init.iter().filter(|shown| !is_complete(seen, shown)));
     let (why, message) = match phase {
         "Succeeded" => ("PodCompleted", String::new()),
         "Failed" => ("PodFailed", String::new()),
@@ -250,10 +275,15 @@ fn condition(seen: &Observation<'_>, verdict: &Verdict) -> PodCondition {
     }
 }
 
-/// Names of the containers that are not `good`, as the kubelet lists them.
-fn names(shown: &[Shown<'_>], good: impl Fn(&Run) -> bool) -> String {
-    let bad: Vec<&str> = shown.iter().filter(|s| !good(&s.run)).map(|s| s.container.name.as_str()).collect();
-    bad.join(" ")
+/// Whether an init container lets those after it begin.
+pub(super) fn is_complete(seen: &Observation<'_>, shown: &Shown<'_>) -> bool {
+    if shown.container.sidecar { shown.has_started(seen) } else { shown.is_ready(seen, true) }
+}
+
+/// Names of containers as the kubelet lists them.
+fn names<'a>(shown: impl Iterator<Item = &'a Shown<'a>>) -> String {
+    let names: Vec<&str> = shown.map(|shown| shown.container.name.as_str()).collect();
+    names.join(" ")
 }
 
 fn open_gates(seen: &Observation<'_>) -> String {

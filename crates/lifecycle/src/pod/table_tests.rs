@@ -1,6 +1,7 @@
 //! Tables: one situation, one plan.
 
 use super::*;
+use crate::probe::Outcome;
 use orrery_wire::guest::ProcessExit;
 use orrery_wire::shim::{ContainerExit, ContainerStatus, MachineEnd, MachinePhase};
 use serde_json::{Value, json};
@@ -42,6 +43,7 @@ pub(super) struct Scene {
     pub(super) images: BTreeMap<String, ImageState>,
     pub(super) config_errors: BTreeMap<String, String>,
     pub(super) volumes: VolumeState,
+    pub(super) probes: Prober,
     pub(super) machine: Machine,
     pub(super) addresses: Addresses,
     pub(super) previous: PodStatus,
@@ -56,6 +58,7 @@ impl Scene {
             images: images.collect(),
             config_errors: BTreeMap::new(),
             volumes: VolumeState::Filled,
+            probes: Prober::default(),
             machine: Machine::Absent,
             addresses: Addresses { pod_ip: Some("10.244.0.7".into()), host_ip: "127.0.0.1".into() },
             previous: pod.status.clone(),
@@ -71,6 +74,7 @@ impl Scene {
             images: &self.images,
             config_errors: &self.config_errors,
             volumes: self.volumes,
+            probes: &self.probes,
             machine: &self.machine,
             addresses: &self.addresses,
             previous: &self.previous,
@@ -103,6 +107,14 @@ fn container(name: &str, attempt: u32, boot: u32, started: i64, ended: Option<(i
 
 fn start(name: &str, attempt: u32) -> Action {
     Action::Start { container: name.into(), attempt, after: None }
+}
+
+fn stop(name: &str, attempt: u32, deadline: i64) -> Action {
+    Action::Stop { container: name.into(), attempt, deadline: at(deadline) }
+}
+
+fn kill(name: &str, attempt: u32) -> Action {
+    Action::Kill { container: name.into(), attempt }
 }
 
 fn restart(name: &str, attempt: u32, ran: i64) -> Action {
@@ -316,19 +328,16 @@ fn deletion_asks_then_kills_then_gives_the_machine_back() {
     scene.plan(2);
     scene.delete(40);
     let plan = scene.plan(10);
-    assert_eq!(
-        (plan.actions.as_slice(), plan.wake_at),
-        ([Action::Stop { container: "main".into() }].as_slice(), Some(at(40)))
-    );
+    assert_eq!((plan.actions.as_slice(), plan.wake_at), ([stop("main", 0, 40)].as_slice(), Some(at(40))));
     assert_eq!((plan.notices[0].message.as_str(), phase(&plan)), ("Stopping container main", "Running"));
-    scene.memory.ending = Ending::Asked;
+    scene.memory.asked_to_end("main", 0, at(40));
     assert_eq!(scene.plan(20).actions, []);
-    assert_eq!(scene.plan(40).actions, [Action::Kill { container: "main".into() }]);
-    scene.memory.ending = Ending::Killed { at: at(40) };
+    assert_eq!(scene.plan(40).actions, [kill("main", 0)]);
+    scene.memory.killed("main", 0, at(40));
     assert_eq!(scene.plan(41).wake_at, Some(at(42)));
     let stuck = scene.plan(42);
     assert_eq!(stuck.actions, [Action::Release, Action::DeletePod]);
-    scene.memory.ending = Ending::NotAsked;
+    scene.memory.endings.clear();
     assert_eq!(phase(&scene.plan(42)), "Failed", "what was forgotten does not bring a pod back");
     scene.previous.phase = Some("Running".into());
     scene.machine = machine(MachinePhase::Running, 1, vec![container("main", 0, 1, 1, Some((41, 137)))]);
@@ -346,7 +355,8 @@ fn a_pod_that_is_refused_unsupported_or_too_old_says_so() {
     assert_eq!((phase(&plan), plan.status.reason.as_deref()), ("Failed", Some("OutOfmemory")));
     assert_eq!(plan.status.message.as_deref(), Some("Pod was rejected: 64 MiB are left"));
 
-    let mut held = Scene::new(&json!({ "spec": { "volumes": [{ "name": "v", "nfs": { "server": "s", "path": "/" } }] } }));
+    let mut held =
+        Scene::new(&json!({ "spec": { "volumes": [{ "name": "v", "nfs": { "server": "s", "path": "/" } }] } }));
     let plan = held.plan(1);
     assert_eq!((phase(&plan), plan.actions.len(), plan.notices[0].reason), ("Pending", 0, "FailedMount"));
     assert_eq!(first_container(&plan)["state"]["waiting"]["reason"], "CreateContainerConfigError");
@@ -356,6 +366,9 @@ fn a_pod_that_is_refused_unsupported_or_too_old_says_so() {
     old.machine = machine(MachinePhase::Running, 1, vec![container("main", 0, 1, 1, None)]);
     assert_eq!((old.plan(1).wake_at, phase(&old.plan(2)).to_owned()), (Some(at(61)), "Running".to_owned()));
     let plan = old.plan(61);
+    assert_eq!((plan.actions.as_slice(), phase(&plan)), ([stop("main", 0, 91)].as_slice(), "Running"));
+    old.machine = machine(MachinePhase::Running, 1, vec![container("main", 0, 1, 1, Some((62, 143)))]);
+    let plan = old.plan(62);
     assert_eq!((phase(&plan), plan.status.reason.as_deref()), ("Failed", Some("DeadlineExceeded")));
     assert_eq!(plan.actions, [Action::PowerOff]);
 }
@@ -381,6 +394,105 @@ fn a_silent_shim_is_brought_back_and_nothing_is_said_of_the_containers() {
     scene.machine = Machine::Silent;
     let plan = scene.plan(3);
     assert_eq!((plan.actions.as_slice(), &plan.status), ([Action::Admit].as_slice(), &before));
+}
+
+/// A probe that fails at its first try, in a hurry.
+fn failing(over: &Value) -> Value {
+    let mut probe = json!({ "exec": { "command": ["false"] }, "failureThreshold": 1 });
+    merge(&mut probe, over);
+    probe
+}
+
+fn fail_probes(scene: &mut Scene, second: i64) {
+    for due in scene.probes.look(&scene.pod, &scene.machine, at(second)) {
+        scene.probes.finished(&due, Outcome::Failure("no".into()), at(second));
+    }
+}
+
+#[test]
+fn a_container_that_fails_its_liveness_probe_is_ended_and_started_again() {
+    let probe = failing(&json!({ "terminationGracePeriodSeconds": 5 }));
+    let over = json!({ "spec": { "containers": [{ "name": "main", "image": "i", "livenessProbe": probe }] } });
+    let mut scene = Scene::new(&over);
+    let running = |attempt, started| container("main", attempt, 1, started, None);
+    scene.machine = machine(MachinePhase::Running, 1, vec![running(0, 1)]);
+    scene.plan(2);
+    fail_probes(&mut scene, 2);
+    let plan = scene.plan(2);
+    assert_eq!((plan.actions.as_slice(), plan.wake_at), ([stop("main", 0, 7)].as_slice(), Some(at(7))));
+    assert_eq!(plan.notices[0].message, "Container main failed liveness probe, will be restarted");
+    scene.memory.asked_to_end("main", 0, at(7));
+    let plan = scene.plan(3);
+    assert_eq!((plan.actions.len(), plan.notices.len(), plan.wake_at), (0, 0, Some(at(7))));
+    assert_eq!(scene.plan(7).actions, [kill("main", 0)]);
+    scene.memory.killed("main", 0, at(7));
+    scene.machine = machine(MachinePhase::Running, 1, vec![container("main", 0, 1, 1, Some((8, 137)))]);
+    assert_eq!(scene.plan(8).actions, [restart("main", 1, 7)]);
+    scene.machine = machine(MachinePhase::Running, 1, vec![running(1, 9)]);
+    assert_eq!(scene.plan(9).actions, [], "the next attempt has failed nothing");
+    let mut hooked = Scene::new(&json!({ "spec": { "restartPolicy": "Never" } }));
+    hooked.machine = machine(MachinePhase::Running, 1, vec![running(0, 1)]);
+    hooked.memory.failed_starts.insert("main".into(), 0);
+    let plan = hooked.plan(2);
+    assert_eq!(plan.actions, [stop("main", 0, 32)]);
+    assert_eq!(plan.notices[0].message, "Container main failed PostStartHook");
+}
+
+#[test]
+fn a_container_is_ready_when_its_probe_says_so() {
+    let over =
+        json!({ "spec": { "containers": [{ "name": "main", "image": "i", "readinessProbe": failing(&json!({})) }] } });
+    let mut scene = Scene::new(&over);
+    scene.machine = machine(MachinePhase::Running, 1, vec![container("main", 0, 1, 1, None)]);
+    let shown = |plan: &PodPlan| (first_container(plan)["ready"].clone(), first_container(plan)["started"].clone());
+    let plan = scene.plan(2);
+    assert_eq!((shown(&plan), condition(&plan, "Ready").0.as_str()), ((json!(false), json!(true)), "False"));
+    let due = scene.probes.look(&scene.pod, &scene.machine, at(2)).remove(0);
+    scene.probes.finished(&due, Outcome::Success, at(3));
+    let plan = scene.plan(3);
+    assert_eq!((shown(&plan), condition(&plan, "Ready").0.as_str()), ((json!(true), json!(true)), "True"));
+}
+
+#[test]
+fn sidecars_start_before_the_others_and_end_after_them() {
+    let side = |name: &str| json!({ "name": name, "image": "i", "restartPolicy": "Always" });
+    let mut slow = side("slow");
+    slow["startupProbe"] = failing(&json!({ "failureThreshold": 9 }));
+    let over = json!({ "spec": { "restartPolicy": "Never",
+        "initContainers": [slow, side("side"), { "name": "init", "image": "i" }] } });
+    let mut scene = Scene::new(&over);
+    let runs = |name| container(name, 0, 1, 1, None);
+    let seen = |scene: &mut Scene, containers: Vec<ContainerStatus>, second| {
+        scene.machine = machine(MachinePhase::Running, 1, containers);
+        scene.plan(second)
+    };
+    assert_eq!(seen(&mut scene, vec![], 1).actions, [start("slow", 0)]);
+    assert_eq!(seen(&mut scene, vec![runs("slow")], 2).actions, [], "its startup probe has not succeeded");
+    let due = scene.probes.look(&scene.pod, &scene.machine, at(2)).remove(0);
+    scene.probes.finished(&due, Outcome::Success, at(2));
+    assert_eq!(scene.plan(3).actions, [start("side", 0)]);
+    let done = container("init", 0, 1, 1, Some((2, 0)));
+    assert_eq!(seen(&mut scene, vec![runs("slow"), runs("side")], 4).actions, [start("init", 0)]);
+    let plan = seen(&mut scene, vec![runs("slow"), runs("side"), done.clone()], 5);
+    assert_eq!(
+        (plan.actions.as_slice(), condition(&plan, "Initialized").0.as_str()),
+        ([start("main", 0)].as_slice(), "True")
+    );
+    // One that ends is started again while the others run.
+    let ended = container("side", 0, 1, 1, Some((6, 1)));
+    let plan = seen(&mut scene, vec![runs("slow"), ended, done.clone(), runs("main")], 6);
+    assert_eq!((plan.actions.as_slice(), phase(&plan)), ([restart("side", 1, 5)].as_slice(), "Running"));
+    // The work is done: sidecars go, the last one first.
+    let main = container("main", 0, 1, 1, Some((8, 0)));
+    let plan = seen(&mut scene, vec![runs("slow"), runs("side"), done.clone(), main.clone()], 8);
+    assert_eq!((plan.actions.as_slice(), phase(&plan)), ([stop("side", 0, 38)].as_slice(), "Running"));
+    scene.memory.asked_to_end("side", 0, at(38));
+    let gone = container("side", 0, 1, 1, Some((9, 143)));
+    let plan = seen(&mut scene, vec![runs("slow"), gone.clone(), done.clone(), main.clone()], 9);
+    assert_eq!(plan.actions, [stop("slow", 0, 39)]);
+    let slow = container("slow", 0, 1, 1, Some((10, 143)));
+    let plan = seen(&mut scene, vec![slow, gone, done, main], 10);
+    assert_eq!((plan.actions.as_slice(), phase(&plan)), ([Action::PowerOff].as_slice(), "Succeeded"));
 }
 
 #[test]

@@ -59,12 +59,10 @@ fn of_pod(spec: &PodSpec) -> Option<&'static str> {
 
 fn of_container(container: &Container, init: bool) -> Option<String> {
     let lifecycle = container.lifecycle.as_ref();
-    let probes = [&container.liveness_probe, &container.readiness_probe, &container.startup_probe];
-    let own_policy = container.restart_policy.is_some() || container.restart_policy_rules.is_some();
+    let sidecar = init && container.restart_policy.as_deref() == Some("Always");
+    let own_policy = (container.restart_policy.is_some() && !sidecar) || container.restart_policy_rules.is_some();
     let table = [
-        (probes.iter().any(|probe| probe.is_some()), "a probe"),
-        (lifecycle.is_some_and(|l| l.post_start.is_some() || l.pre_stop.is_some()), "a lifecycle hook"),
-        (own_policy, if init { "a restartable init container" } else { "a restart policy of its own" }),
+        (own_policy, "a restart policy of its own"),
         (container.volume_devices.as_ref().is_some_and(|list| !list.is_empty()), "volumeDevices"),
         (container.ports.iter().flatten().any(|port| port.host_port.is_some_and(|p| p != 0)), "hostPort"),
         (container.stdin_once == Some(true), "stdinOnce"),
@@ -136,12 +134,7 @@ mod tests {
                 "projected",
             ),
             (json!({ "containers": [], "hostNetwork": true }), "hostNetwork"),
-            (json!({ "containers": [{ "name": "a", "livenessProbe": {} }] }), "a probe"),
-            (json!({ "containers": [{ "name": "a", "lifecycle": { "preStop": {} } }] }), "a lifecycle hook"),
-            (
-                json!({ "containers": [], "initContainers": [{ "name": "s", "restartPolicy": "Always" }] }),
-                "a restartable init",
-            ),
+            (json!({ "containers": [{ "name": "a", "restartPolicy": "Never" }] }), "a restart policy of its own"),
             (json!({ "containers": [{ "name": "a", "securityContext": { "privileged": true } }] }), "privileged"),
             (
                 json!({ "containers": [{ "name": "a", "securityContext": { "capabilities": { "drop": ["ALL"] } } }] }),

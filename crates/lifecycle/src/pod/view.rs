@@ -1,14 +1,18 @@
 //! What is needed of a pod, projected from the whole Kubernetes object.
 
 use super::unsupported;
+use crate::handler::{self, Hooks, Probes};
 use crate::volume::{self, VolumeView};
 use orrery_api::k8s::api::core::v1::{
     Container, EnvFromSource, EnvVar, Pod, PodSpec, PodStatus, ResourceRequirements, VolumeMount,
 };
-use orrery_api::k8s::jiff::Timestamp;
+use orrery_api::k8s::jiff::{SignedDuration, Timestamp};
 use orrery_api::names::{InvalidName, MachineId, NamespaceName};
 use orrery_api::units::{Bytes, InvalidQuantity, MilliCpu};
 use std::collections::BTreeMap;
+
+/// As the API server defaults it.
+const DEFAULT_GRACE_SECONDS: i64 = 30;
 
 /// When ended containers are started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +101,12 @@ pub struct ContainerView {
     pub stop_signal: Option<String>,
     /// The pod's volumes as it sees them.
     pub mounts: Vec<VolumeMount>,
+    /// Whether it is an init container that runs on beside the others.
+    pub sidecar: bool,
+    /// Its probes.
+    pub probes: Probes,
+    /// Its lifecycle hooks.
+    pub hooks: Hooks,
     /// Where it leaves its last words.
     pub termination_message_path: String,
     /// Whether the end of its log stands for last words when it fails without any.
@@ -136,6 +146,8 @@ pub struct PodView {
     pub dns: Dns,
     /// When ended containers are started again.
     pub restart_policy: RestartPolicy,
+    /// How long its containers may take to end.
+    pub grace: SignedDuration,
     /// How long it may be active, in seconds.
     pub active_deadline_seconds: Option<i64>,
     /// Containers that run to their end, one after another, before the others.
@@ -219,6 +231,7 @@ impl PodView {
                 Some("OnFailure") => RestartPolicy::OnFailure,
                 Some(_) | None => RestartPolicy::Always,
             },
+            grace: SignedDuration::from_secs(spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE_SECONDS)),
             active_deadline_seconds: spec.active_deadline_seconds,
             init_containers: containers(spec.init_containers.as_deref().unwrap_or_default())?,
             containers: containers(&spec.containers)?,
@@ -295,6 +308,9 @@ fn container(spec: &PodSpec, container: &Container) -> Result<ContainerView, Pro
         storage_limit: bytes(limits, "ephemeral-storage")?,
         stop_signal: container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone()),
         mounts: container.volume_mounts.clone().unwrap_or_default(),
+        sidecar: container.restart_policy.as_deref() == Some("Always"),
+        probes: handler::probes(container),
+        hooks: handler::hooks(container),
         termination_message_path: container.termination_message_path.clone().unwrap_or_default(),
         last_words_from_log: container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError"),
     })

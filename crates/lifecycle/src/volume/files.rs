@@ -221,10 +221,7 @@ mod tests {
             &[("b", 0o400, "secret"), ("deep/er", 0o777, "secret")],
         );
         check(&json!({ "configMap": { "name": "none", "optional": true } }), &[]);
-        check(
-            &json!({ "configMap": { "name": "c", "optional": true, "items": [{ "key": "z", "path": "z" }] } }),
-            &[],
-        );
+        check(&json!({ "configMap": { "name": "c", "optional": true, "items": [{ "key": "z", "path": "z" }] } }), &[]);
         check(
             &json!({ "downwardAPI": { "items": [
                 { "path": "labels", "fieldRef": { "fieldPath": "metadata.labels" } },

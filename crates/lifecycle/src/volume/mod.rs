@@ -83,13 +83,19 @@ impl VolumeView {
     /// Everything outside of the pod that its files are made from.
     #[must_use]
     pub fn sources(&self) -> BTreeSet<&Source> {
-        self.parts().iter().filter_map(|part| if let Part::Object { source, .. } = part { Some(source) } else { None }).collect()
+        self.parts()
+            .iter()
+            .filter_map(|part| if let Part::Object { source, .. } = part { Some(source) } else { None })
+            .collect()
     }
 
     /// The tokens that it holds.
     #[must_use]
     pub fn tokens(&self) -> BTreeSet<&TokenAsk> {
-        self.parts().iter().filter_map(|part| if let Part::Token { token, .. } = part { Some(token) } else { None }).collect()
+        self.parts()
+            .iter()
+            .filter_map(|part| if let Part::Token { token, .. } = part { Some(token) } else { None })
+            .collect()
     }
 
     fn parts(&self) -> &[Part] {

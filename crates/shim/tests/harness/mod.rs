@@ -365,7 +365,7 @@ pub fn start(name: &str, attempt: u32, process: ProcessSpec) -> ShimRequest {
 }
 
 pub fn exec(container: &str, process: ProcessSpec) -> ShimRequest {
-    ShimRequest::Exec { container: container.into(), process: Box::new(process) }
+    ShimRequest::Exec { container: container.into(), process: Box::new(process), bound: false }
 }
 
 pub fn with_stdin(mut process: ProcessSpec) -> ProcessSpec {

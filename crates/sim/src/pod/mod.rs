@@ -25,10 +25,12 @@ use orrery_api::k8s::{
 };
 use orrery_lifecycle::{
     env::{self, Addresses},
+    handler::{Hooks, Probes},
     pod::{
-        Action, ContainerView, Ending, ImageState, Machine, Memory, Observation, PodPlan, PodView, ProjectError,
-        StartRecord, VolumeState, plan,
+        Action, ContainerView, ImageState, Machine, Memory, Observation, PodPlan, PodView, ProjectError, StartRecord,
+        VolumeState, plan,
     },
+    probe::Prober,
 };
 use orrery_wire::{
     guest::ProcessExit,
@@ -155,6 +157,7 @@ impl HollowPod {
             images: &self.images,
             config_errors: &BTreeMap::new(),
             volumes: VolumeState::Filled,
+            probes: &Prober::default(),
             machine: &self.machine,
             addresses: &self.addresses(),
             previous: &self.previous,
@@ -175,13 +178,13 @@ impl HollowPod {
                     self.memory.started(container, StartRecord { attempt: *attempt, at: now, refused: None }, *after);
                     true
                 }
-                Action::Stop { container } => {
-                    self.memory.ending = Ending::Asked;
+                Action::Stop { container, attempt, deadline } => {
+                    self.memory.asked_to_end(container, *attempt, *deadline);
                     let argv = self.view.container(container).map(argv).unwrap_or_default();
                     self.end(container, code_when_stopped(&argv), None, now)
                 }
-                Action::Kill { container } => {
-                    self.memory.ending = Ending::Killed { at: now };
+                Action::Kill { container, attempt } => {
+                    self.memory.killed(container, *attempt, now);
                     self.end(container, KILLED, Some(9), now)
                 }
                 Action::PowerOff => self.power_off(now),
@@ -295,6 +298,10 @@ impl HollowPod {
 fn hollow_view(pod: &Pod) -> Result<PodView, ProjectError> {
     let mut view = PodView::project(pod)?;
     view.unsupported = None;
+    for container in view.init_containers.iter_mut().chain(&mut view.containers) {
+        container.probes = Probes::default();
+        container.hooks = Hooks::default();
+    }
     Ok(view)
 }
 

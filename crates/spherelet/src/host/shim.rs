@@ -87,7 +87,16 @@ impl Shim {
     }
 
     pub(crate) async fn exec(&self, container: &str, process: ProcessSpec) -> Result<ProcessStream, CallError> {
-        let request = ShimRequest::Exec { container: container.to_owned(), process: Box::new(process) };
+        self.run(container, process, false).await
+    }
+
+    /// Runs a process that is killed when the stream is dropped.
+    pub(crate) async fn exec_bound(&self, container: &str, process: ProcessSpec) -> Result<ProcessStream, CallError> {
+        self.run(container, process, true).await
+    }
+
+    async fn run(&self, container: &str, process: ProcessSpec, bound: bool) -> Result<ProcessStream, CallError> {
+        let request = ShimRequest::Exec { container: container.to_owned(), process: Box::new(process), bound };
         self.stream(&request, "run a process in the container").await
     }
 

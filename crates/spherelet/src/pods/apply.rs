@@ -12,7 +12,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use orrery_api::units::Bytes;
 use orrery_lifecycle::{
     env::{self, Addresses, Source, Values},
-    pod::{self, Action, Ending, Machine, PodPlan, Refusal, StartRecord},
+    pod::{self, Action, Machine, PodPlan, Refusal, StartRecord},
     signal,
 };
 use orrery_wire::{guest::ContainerSpec, guest::reason, host};
@@ -64,12 +64,14 @@ impl Worker {
                 let spec = specs.get(container).ok_or(ApplyError::Unfit("a container was not described"))?;
                 self.start(spec.clone(), *attempt, *after).await
             }
-            Action::Stop { container } => {
-                self.signal(container, self.stop_signal(container), false).await;
+            Action::Stop { container, attempt, deadline } => {
+                self.stop(container, *deadline).await;
+                self.memory.asked_to_end(container, *attempt, *deadline);
                 Ok(())
             }
-            Action::Kill { container } => {
+            Action::Kill { container, attempt } => {
                 self.signal(container, signal::KILL, true).await;
+                self.memory.killed(container, *attempt, Timestamp::now());
                 Ok(())
             }
             Action::PowerOff => Ok(self.own_shim()?.power_off(POWER_OFF_GRACE).await?),
@@ -80,15 +82,6 @@ impl Worker {
                 Ok(())
             }
             Action::DeletePod => Ok(self.shared.api.delete(&self.pod).await?),
-        }
-    }
-
-    /// Remembers how far the end has come, once all signals of a round were sent.
-    pub(super) fn after_signals(&mut self, actions: &[Action]) {
-        if actions.iter().any(|action| matches!(action, Action::Kill { .. })) {
-            self.memory.ending = Ending::Killed { at: Timestamp::now() };
-        } else if actions.iter().any(|action| matches!(action, Action::Stop { .. })) {
-            self.memory.ending = Ending::Asked;
         }
     }
 
@@ -194,8 +187,21 @@ impl Worker {
                 );
             }
         }
+        if refused.is_none() {
+            self.begin_post_start(&name, attempt);
+        }
         self.memory.started(&name, StartRecord { attempt, at, refused }, after);
         Ok(())
+    }
+
+    /// Asks a container to end: its hook first, if it has one, while this goes on.
+    async fn stop(&mut self, container: &str, deadline: Timestamp) {
+        let signal = self.stop_signal(container);
+        let hook = self.pod.container(container).and_then(|container| container.hooks.pre_stop.clone());
+        match (hook, self.shim()) {
+            (Some(hook), Some(shim)) => self.begin_stop(hook, shim, container, signal, deadline),
+            (Some(_) | None, _) => self.signal(container, signal, false).await,
+        }
     }
 
     fn stop_signal(&self, container: &str) -> i32 {

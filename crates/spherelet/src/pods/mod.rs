@@ -7,6 +7,7 @@ mod events;
 mod machine;
 mod observe;
 mod status_patch;
+mod tasks;
 mod volumes;
 mod worker;
 

@@ -71,7 +71,8 @@ impl Volumes {
         }
         let failed_read = self.read(api, pod, now).await;
         let made = self.contents(pod, addresses).map_err(|failure| failed_read.unwrap_or(failure));
-        let here = self.filled.as_ref().filter(|(boot, _)| Some(*boot) == running_boot(machine)).map(|(_, files)| files);
+        let here =
+            self.filled.as_ref().filter(|(boot, _)| Some(*boot) == running_boot(machine)).map(|(_, files)| files);
         let (state, failure) = match made {
             Ok(contents) => {
                 let state = if here == Some(&contents) { VolumeState::Filled } else { VolumeState::Unfilled };
@@ -236,6 +237,8 @@ mod tests {
     }
 
     proptest! {
+        // Each case encodes up to a megabyte.
+        #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn any_files_are_published_whole_in_messages_that_fit(
             files in prop::collection::btree_map("[a-z]{1,40}(/[a-z]{1,200})?", prop::collection::vec(any::<u8>(), 0..70_000), 0..12),

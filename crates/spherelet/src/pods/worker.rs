@@ -15,6 +15,7 @@ use super::Shared;
 use super::directory::Known;
 use super::machine::Images;
 use super::status_patch::status_patch;
+use super::tasks::Done;
 use super::volumes::Volumes;
 use crate::{
     host::{CallError, Shim, ShimWatch},
@@ -22,14 +23,17 @@ use crate::{
 };
 use k8s_openapi::api::core::v1::PodStatus;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use orrery_lifecycle::pod::{self, Action, Machine, Memory, Observation, PodPlan, PodView};
+use orrery_lifecycle::{
+    pod::{self, Action, Machine, Memory, Observation, PodPlan, PodView},
+    probe::Prober,
+};
 use orrery_wire::{
     guest::ContainerSpec,
     host::{Admission, MachineSpec},
     shim::MachineStatus,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// A pod is looked at this often even when nothing is heard.
@@ -63,6 +67,8 @@ pub(super) struct Worker {
     pub(super) asked_host: bool,
     pub(super) images: Images,
     pub(super) volumes: Volumes,
+    pub(super) prober: Prober,
+    pub(super) tasks: JoinSet<Done>,
     /// Ends of logs by container and attempt, where they stand for last words.
     pub(super) last_words: BTreeMap<(String, u32), String>,
     pub(super) watch: Option<ShimWatch>,
@@ -100,6 +106,8 @@ impl Worker {
             asked_host: false,
             images: Images::new(),
             volumes: Volumes::default(),
+            prober: Prober::default(),
+            tasks: JoinSet::new(),
             last_words: BTreeMap::new(),
             watch: None,
             last_status: None,
@@ -146,6 +154,8 @@ impl Worker {
                 changed = self.wanted.changed() => if changed.is_err() { return },
                 // What the watch has read stays in its buffer.
                 () = machine_changed(&mut self.watch, self.last_status.as_ref()) => {}
+                // A result that is not taken stays in the set.
+                Some(done) = self.tasks.join_next() => if let Ok(done) = done { self.take(done) },
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -167,12 +177,14 @@ impl Worker {
         if let Some(failure) = volumes.failure {
             self.shared.events.warning(&pod, "FailedMount", failure, None);
         }
+        self.begin_probes(&machine, &addresses, now);
         let none = BTreeMap::new();
         let mut seen = Observation {
             pod: &pod,
             images: &images,
             config_errors: &none,
             volumes: volumes.state,
+            probes: &self.prober,
             machine: &machine,
             addresses: &addresses,
             previous: &self.previous,
@@ -190,7 +202,7 @@ impl Worker {
             seen.config_errors = &errors;
             plan = pod::plan(&seen, &self.memory);
         }
-        plan.wake_at = plan.wake_at.into_iter().chain(volumes.due).min();
+        plan.wake_at = [plan.wake_at, volumes.due, self.prober.wake_at(&pod)].into_iter().flatten().min();
         self.carry_out(plan, &specs, &machine).await
     }
 
@@ -210,7 +222,6 @@ impl Worker {
             }
             acted = true;
         }
-        self.after_signals(&plan.actions);
         // An action that changes nothing would be asked for again and again.
         let repeated = self.last_actions == plan.actions || matches!(machine, Machine::Silent);
         self.last_actions = plan.actions;

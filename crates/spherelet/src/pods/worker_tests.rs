@@ -10,7 +10,7 @@ use crate::{
     api_fake::merge,
     host::{
         Hostd,
-        fake::{FakeHost, MISSING, STUBBORN},
+        fake::{EXIT, FakeHost, MISSING, STUBBORN},
     },
     images::{ImageLookupError, ImageSource, ResolvedImage},
 };
@@ -91,7 +91,12 @@ impl PodApi for FakeApi {
 
     async fn files(&self, _pod: &PodView, source: &Source) -> Result<Option<Files>, PodApiError> {
         let Source::ConfigMap(name) = source else { return Ok(None) };
-        Ok(self.config_maps.lock().unwrap().get(name).map(|text| Files::from([("key".into(), text.clone().into_bytes())])))
+        Ok(self
+            .config_maps
+            .lock()
+            .unwrap()
+            .get(name)
+            .map(|text| Files::from([("key".into(), text.clone().into_bytes())])))
     }
 
     async fn token(&self, pod: &PodView, ask: &TokenAsk, now: Timestamp) -> Result<Token, PodApiError> {
@@ -306,7 +311,8 @@ async fn what_a_container_lacks_is_waited_for() {
 
 #[tokio::test]
 async fn volumes_are_there_before_containers_and_follow_their_sources() {
-    let mut spec = main_container(&json!({ "volumeMounts": [{ "name": "v", "mountPath": "/v", "subPathExpr": "$(A)/b" }],
+    let mut spec =
+        main_container(&json!({ "volumeMounts": [{ "name": "v", "mountPath": "/v", "subPathExpr": "$(A)/b" }],
         "env": [{ "name": "A", "value": "a" }] }));
     spec["serviceAccountName"] = json!("robot");
     spec["volumes"] = json!([
@@ -346,8 +352,10 @@ async fn volumes_are_there_before_containers_and_follow_their_sources() {
     bench.api.until("running again", running(1)).await;
     let after = &shim.requests()[before..];
     assert_eq!(files(after).len(), 3, "{after:?}");
-    assert!(after.iter().any(|request| matches!(request,
-        ShimRequest::Volume(VolumeRequest { step: VolumeStep::Directory { medium: Medium::Disk, .. }, .. }))));
+    assert!(after.iter().any(|request| matches!(
+        request,
+        ShimRequest::Volume(VolumeRequest { step: VolumeStep::Directory { medium: Medium::Disk, .. }, .. })
+    )));
 }
 
 /// The files that were staged last, as `path=text`.
@@ -358,4 +366,68 @@ fn files(requests: &[ShimRequest]) -> Vec<String> {
     });
     let text = |piece: &FilePiece| format!("{}={}", piece.path, String::from_utf8_lossy(&piece.data));
     staged.into_iter().flatten().map(text).collect()
+}
+
+fn exit(code: u32) -> Value {
+    json!({ "exec": { "command": [EXIT, code.to_string()] } })
+}
+
+fn probe(code: u32) -> Value {
+    let mut probe = exit(code);
+    merge(&mut probe, &json!({ "failureThreshold": 1, "timeoutSeconds": 10 }));
+    probe
+}
+
+#[tokio::test]
+async fn a_container_that_fails_its_liveness_probe_is_ended_and_started_again() {
+    let mut spec = main_container(&json!({ "livenessProbe": probe(1) }));
+    spec["terminationGracePeriodSeconds"] = json!(20);
+    let mut bench = Bench::start(FakeHost::start(), &spec);
+    let pod = bench.api.until("the restart", running(1)).await;
+    assert_eq!(container(&pod)["lastState"]["terminated"]["exitCode"], 130, "the image asks for SIGINT");
+    let reasons = bench.reasons();
+    let after: Vec<_> = reasons.iter().skip_while(|reason| **reason != "Started").take(3).copied().collect();
+    assert_eq!(after, ["Started", "Unhealthy", "Killing"], "{reasons:?}");
+}
+
+#[tokio::test]
+async fn a_pod_is_ready_when_its_probe_succeeds() {
+    let spec = main_container(&json!({ "readinessProbe": probe(0), "startupProbe": probe(0) }));
+    let bench = Bench::start(FakeHost::start(), &spec);
+    let ready = |pod: &Value| container(pod)["ready"] == json!(true) && container(pod)["started"] == json!(true);
+    bench.api.until("ready", ready).await;
+    let execs =
+        bench.host.shim().requests().into_iter().filter(
+            |request| matches!(request, ShimRequest::Exec { bound: true, container, .. } if container == "main"),
+        );
+    assert_eq!(execs.count(), 2);
+}
+
+#[tokio::test]
+async fn hooks_run_after_the_start_and_before_the_signal() {
+    let lifecycle = json!({ "postStart": exit(0), "preStop": exit(1) });
+    let mut bench = Bench::start(FakeHost::start(), &main_container(&json!({ "lifecycle": lifecycle })));
+    bench.api.until("running", running(0)).await;
+    let shim = bench.host.shim();
+    let far = "2999-01-01T00:00:00Z";
+    bench.api.change(&json!({ "metadata": { "deletionTimestamp": far, "deletionGracePeriodSeconds": 30 } }));
+    bench.api.until("gone", Value::is_null).await;
+    let order = shim.requests().into_iter().filter_map(|request| match request {
+        ShimRequest::StartContainer { .. } => Some("start".to_owned()),
+        ShimRequest::Exec { process, .. } => Some(process.argv.join(" ")),
+        ShimRequest::SignalContainer { signal, .. } => Some(signal.to_string()),
+        _ => None,
+    });
+    assert_eq!(order.collect::<Vec<_>>(), ["start", "exit 0", "exit 1", "2"]);
+    assert!(bench.reasons().contains(&"FailedPreStopHook"), "its failure is told and does not hold up the end");
+}
+
+#[tokio::test]
+async fn a_container_whose_start_hook_fails_is_ended() {
+    let mut spec = main_container(&json!({ "lifecycle": { "postStart": exit(3) } }));
+    spec["restartPolicy"] = json!("Never");
+    let mut bench = Bench::start(FakeHost::start(), &spec);
+    bench.api.until("failure", |pod| pod["status"]["phase"] == "Failed").await;
+    let reasons = bench.reasons();
+    assert!(reasons.ends_with(&["FailedPostStartHook", "Killing"]), "{reasons:?}");
 }

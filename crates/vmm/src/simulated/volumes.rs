@@ -52,7 +52,8 @@ impl Volumes {
     pub(super) fn read(&self, mounts: &[VolumeMount], path: &str) -> Option<&[u8]> {
         mounts.iter().find_map(|mount| {
             let below = path.strip_prefix(&mount.path)?.trim_start_matches('/');
-            let inner = if mount.sub_path.is_empty() { below.to_owned() } else { format!("{}/{below}", mount.sub_path) };
+            let inner =
+                if mount.sub_path.is_empty() { below.to_owned() } else { format!("{}/{below}", mount.sub_path) };
             self.0.get(&mount.volume)?.published.get(inner.trim_end_matches('/')).map(Vec::as_slice)
         })
     }
