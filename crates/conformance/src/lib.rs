@@ -16,7 +16,7 @@
 
 pub mod api;
 pub mod ctrl;
-pub use orrery_harness::{self as harness, ensure, same};
+pub use orrery_harness::{self as harness, ensure, run, same};
 pub mod list;
 pub mod registry;
 pub mod report;

@@ -12,7 +12,7 @@
 
 use clap::Parser;
 use orrery_conformance::{
-    harness::{Api, Run},
+    harness::{Api, DEFAULT_POD_IMAGE, Run},
     list::List,
     registry, report, runner,
     simulated::Simulated,
@@ -51,6 +51,9 @@ struct Arguments {
     /// The kubectl that [sig-cli] tests run; the one of the PATH unless it is named.
     #[arg(long, value_name = "PATH")]
     kubectl: Option<PathBuf>,
+    /// The image of pods that really run: busybox and a shell, present on every node or to be had there.
+    #[arg(long, value_name = "IMAGE", default_value = DEFAULT_POD_IMAGE)]
+    pod_image: String,
     /// Only tests of these classes, such as `api,ctrl`.
     #[arg(long, value_name = "CLASS", value_delimiter = ',')]
     class: Vec<String>,
@@ -178,7 +181,7 @@ async fn run_against(
     let (api, stranger) = (Api::new(client), Api::new(stranger));
     let version = api.get("/version").await?.success()?;
     let kubectl = arguments.kubectl.clone().or_else(|| on_path("kubectl"));
-    let run = Arc::new(Run::new(api, stranger, kubeconfig, kubectl, arguments.keep));
+    let run = Arc::new(Run::new(api, stranger, kubeconfig, kubectl, arguments.keep).with_pod_image(arguments.pod_image.clone()));
     if !arguments.json {
         let version = version["gitVersion"].as_str().unwrap_or("no version");
         println!("{} tests against {version}; names of this run hold {}", tests.len(), run.id);

@@ -16,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 /// The label of every namespace that a run makes; its value is the run's.
 pub const RUN_LABEL: &str = "conformance.orrery.dev/run";
 
+/// The image that `orrery up` brings along.
+pub const DEFAULT_POD_IMAGE: &str = "localhost/demo/busybox:latest";
+
 /// What all tests of a run share.
 pub struct Run {
     /// The server, as the administrator.
@@ -26,6 +29,8 @@ pub struct Run {
     pub kubeconfig: PathBuf,
     /// The kubectl to run, if there is one.
     pub kubectl: Option<PathBuf>,
+    /// The image of pods that really run: busybox with its applets, and a shell.
+    pub pod_image: String,
     /// What all names of this run share.
     pub id: String,
     /// Whether what tests have made stays.
@@ -44,7 +49,15 @@ impl Run {
         let id = format!("{:06x}", rand::rng().random_range(0..0x0100_0000_u32));
         let (counter, service_accounts) = (AtomicU32::new(0), AtomicBool::new(true));
         let stop = CancellationToken::new();
-        Self { api, stranger, kubeconfig, kubectl, id, keep, stop, counter, service_accounts }
+        let pod_image = DEFAULT_POD_IMAGE.to_owned();
+        Self { api, stranger, kubeconfig, kubectl, pod_image, id, keep, stop, counter, service_accounts }
+    }
+
+    /// The same with another image for pods that really run.
+    #[must_use]
+    pub fn with_pod_image(mut self, image: String) -> Self {
+        self.pod_image = image;
+        self
     }
 
     /// Waits a while until the namespaces of this run are gone; returns the names of those that are not.

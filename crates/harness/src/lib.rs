@@ -7,7 +7,9 @@
 //! * [`Failure`], [`ensure!`](crate::ensure), [`same!`](crate::same): saying what is wrong.
 //! * [`Kubectl`]: a real kubectl on the same server. [`WebhookServer`]: an HTTPS server that the API server calls.
 //!
-//! What it is not: it knows no test and no list of them; these are in the crate `conformance`.
+//! * [`Test`]: a test and the codename it answers to; [`run!`](crate::run) makes its body.
+//!
+//! What it is not: it knows no test and no list of them; these are in the crates `conformance` and `conformance-pods`.
 //!
 //! Start reading at [`Context`].
 #![forbid(unsafe_code)]
@@ -18,17 +20,19 @@ mod failure;
 mod kubectl;
 mod objects;
 pub mod resource;
+mod test;
 mod until;
 mod values;
 mod watch;
 mod webhook;
 
 pub use client::{Answer, Api, Form};
-pub use context::{Context, RUN_LABEL, Run};
+pub use context::{Context, DEFAULT_POD_IMAGE, RUN_LABEL, Run};
 pub use failure::{During, Failure, Outcome};
 pub use kubectl::{Kubectl, Said};
 pub use objects::{Objects, Query, with_query};
 pub use resource::Resource;
+pub use test::{Body, Test, test};
 pub use until::{retry, until};
 pub use values::{compare_versions, condition, expect_newer, expect_within, names, version, within};
 pub use watch::{EVENT_TIMEOUT, Event, QUIET, Watch};
