@@ -181,7 +181,9 @@ async fn run_against(
     let (api, stranger) = (Api::new(client), Api::new(stranger));
     let version = api.get("/version").await?.success()?;
     let kubectl = arguments.kubectl.clone().or_else(|| on_path("kubectl"));
-    let run = Arc::new(Run::new(api, stranger, kubeconfig, kubectl, arguments.keep).with_pod_image(arguments.pod_image.clone()));
+    let run = Arc::new(
+        Run::new(api, stranger, kubeconfig, kubectl, arguments.keep).with_pod_image(arguments.pod_image.clone()),
+    );
     if !arguments.json {
         let version = version["gitVersion"].as_str().unwrap_or("no version");
         println!("{} tests against {version}; names of this run hold {}", tests.len(), run.id);

@@ -40,6 +40,15 @@ pub struct Addresses {
     pub host_ip: String,
 }
 
+/// Everything outside of the pod that variables are made from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownValues {
+    /// The ConfigMaps and Secrets that exist.
+    pub sources: BTreeMap<Source, Values>,
+    /// What [`crate::services::variables`] made.
+    pub services: Values,
+}
+
 /// Why a container's environment cannot be made. Shown as `CreateContainerConfigError`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvError {
@@ -86,13 +95,14 @@ pub fn resolve(
     pod: &PodView,
     container: &ContainerView,
     image: &[String],
-    known: &BTreeMap<Source, Values>,
+    known: &KnownValues,
     addresses: &Addresses,
 ) -> Result<BTreeMap<String, String>, EnvError> {
     let mut result: BTreeMap<String, String> =
         image.iter().filter_map(|line| line.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
     // Only what the pod itself set may be referred to, not what came with the image.
-    let mut own: BTreeMap<String, String> = BTreeMap::new();
+    let mut own = known.services.clone();
+    let known = &known.sources;
     for from in &container.env_from {
         let config_map = from.config_map_ref.as_ref().map(|r| (Source::ConfigMap(r.name.clone()), r.optional));
         let secret = from.secret_ref.as_ref().map(|r| (Source::Secret(r.name.clone()), r.optional));
@@ -295,11 +305,12 @@ mod tests {
             "metadata": { "labels": { "app": "web" }, "annotations": { "note": "n" } },
             "spec": { "containers": [container] }
         }));
-        let known = [
+        let sources = [
             (Source::ConfigMap("c".into()), Values::from([("k".into(), "from-map".into())])),
             (Source::Secret("s".into()), Values::from([("p".into(), "hidden".into())])),
         ]
         .into();
+        let known = KnownValues { sources, services: Values::from([("WEB_PORT".into(), "80".into())]) };
         let addresses = Addresses { pod_ip: Some("10.244.0.7".into()), host_ip: "127.0.0.1".into() };
         resolve(&pod, &pod.containers[0], &["PATH=/bin".into(), "A=image".into()], &known, &addresses)
     }

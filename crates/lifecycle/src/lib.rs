@@ -20,6 +20,7 @@ pub mod env;
 pub mod handler;
 pub mod pod;
 pub mod probe;
+pub mod services;
 pub mod signal;
 pub mod size;
 pub mod volume;

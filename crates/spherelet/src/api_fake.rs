@@ -51,9 +51,9 @@ impl ApiFake {
         }
         let mut objects = self.objects.lock().unwrap();
         match head.method {
-            Method::GET if path.ends_with("/pods") => {
-                let items: Vec<_> =
-                    objects.iter().filter(|(key, _)| key.contains("/pods/")).map(|(_, pod)| pod).collect();
+            Method::GET if path.ends_with("/pods") || path.ends_with("/services") => {
+                let of = format!("/{}/", path.rsplit('/').next().unwrap_or_default());
+                let items: Vec<_> = objects.iter().filter(|(key, _)| key.contains(&of)).map(|(_, it)| it).collect();
                 reply(StatusCode::OK, &json!({ "metadata": { "resourceVersion": "1" }, "items": items }))
             }
             Method::POST => {

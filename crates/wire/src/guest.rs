@@ -143,6 +143,9 @@ pub struct ContainerSpec {
     pub process: ProcessSpec,
     /// Bytes of memory that it may use, when limited.
     pub memory_limit_bytes: Option<u64>,
+    /// Settings of the kernel, by their names with dots.
+    #[serde(default)]
+    pub sysctls: Vec<(String, String)>,
     /// The pod's volumes as it sees them.
     #[serde(default)]
     pub mounts: Vec<VolumeMount>,
@@ -168,7 +171,38 @@ pub struct ProcessSpec {
     pub tty: bool,
     /// Whether its standard input is connected; otherwise it reads the end at once.
     pub stdin: bool,
+    /// What it may do.
+    #[serde(default)]
+    pub confinement: Confinement,
 }
+
+/// What a process may do. The default is a container's own for further processes in it, and for its first one what
+/// [`DEFAULT_CAPABILITIES`] says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// The capabilities that it may have at most, without `CAP_`; only root has any.
+    pub capabilities: Option<Vec<String>>,
+    /// Whether system calls are refused that programs in containers have no use for.
+    pub filter_system_calls: bool,
+}
+
+/// The capabilities that containers have by default: the set that containerd and Docker grant.
+pub const DEFAULT_CAPABILITIES: [&str; 14] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FSETID",
+    "FOWNER",
+    "MKNOD",
+    "NET_RAW",
+    "SETGID",
+    "SETUID",
+    "SETFCAP",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+    "SYS_CHROOT",
+    "KILL",
+    "AUDIT_WRITE",
+];
 
 /// One more process in a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

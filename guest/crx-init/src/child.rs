@@ -5,7 +5,7 @@
 
 use crate::refusal::{Doing, Refusal};
 use crate::user::User;
-use crate::{inside, mounts, program, sys, user};
+use crate::{confine, inside, mounts, program, sys, user};
 use orrery_wire::guest::{ProcessSpec, reason};
 use orrery_wire::volume::VolumeMount;
 use rustix::fd::{AsFd, OwnedFd};
@@ -31,6 +31,7 @@ pub(crate) struct NewContainer {
     pub(crate) root: PathBuf,
     pub(crate) etc: PathBuf,
     pub(crate) read_only: bool,
+    pub(crate) sysctls: Vec<(String, String)>,
     pub(crate) mounts: Vec<VolumeMount>,
     /// The file for its last words, and where it has it.
     pub(crate) termination_message: Option<(PathBuf, String)>,
@@ -50,24 +51,6 @@ pub(crate) struct Birth {
 pub(crate) const TERMINAL: u8 = b'T';
 /// Message on the status socket: the reason word, NUL, and the text of a refusal.
 pub(crate) const FAILED: u8 = b'F';
-
-/// What a container may do at most: the set that containerd and Docker grant by default.
-const CAPABILITIES: [CapabilitySet; 14] = [
-    CapabilitySet::CHOWN,
-    CapabilitySet::DAC_OVERRIDE,
-    CapabilitySet::FSETID,
-    CapabilitySet::FOWNER,
-    CapabilitySet::MKNOD,
-    CapabilitySet::NET_RAW,
-    CapabilitySet::SETGID,
-    CapabilitySet::SETUID,
-    CapabilitySet::SETFCAP,
-    CapabilitySet::SETPCAP,
-    CapabilitySet::NET_BIND_SERVICE,
-    CapabilitySet::SYS_CHROOT,
-    CapabilitySet::KILL,
-    CapabilitySet::AUDIT_WRITE,
-];
 
 /// Open files per process: soft and hard limit.
 const OPEN_FILES: Rlimit = Rlimit { current: Some(65_536), maximum: Some(1_048_576) };
@@ -116,7 +99,10 @@ fn try_become(birth: Birth) -> Result<std::convert::Infallible, Refusal> {
     let user = resolve_user(&process)?;
     own_stdio(&user);
     rustix::process::setrlimit(Resource::Nofile, OPEN_FILES).doing(|| "limiting open files".to_owned())?;
-    drop_privileges(&user)?;
+    drop_privileges(&user, confine::capabilities(&process.confinement)?)?;
+    if process.confinement.filter_system_calls {
+        confine::filter_system_calls()?;
+    }
     execute(&process, &user)
 }
 
@@ -130,7 +116,7 @@ fn enter(place: Place) -> Result<bool, Refusal> {
             let termination = new.termination_message.as_ref().map(|(file, path)| (file.as_path(), path.as_str()));
             let mounts = mounts::detach(&new.mounts, termination)?;
             let etc = inside::enter_root(&new.root, &new.etc)?;
-            inside::furnish(etc, new.read_only)?;
+            inside::furnish(etc, new.read_only, &new.sysctls)?;
             mounts::place(mounts)?;
             Ok(new.read_only)
         }
@@ -209,8 +195,7 @@ fn own_stdio(user: &User) {
 }
 
 /// The order matters: each step needs a privilege that a later one gives up.
-fn drop_privileges(user: &User) -> Result<(), Refusal> {
-    let kept = CAPABILITIES.into_iter().fold(CapabilitySet::empty(), CapabilitySet::union);
+fn drop_privileges(user: &User, kept: CapabilitySet) -> Result<(), Refusal> {
     for capability in CapabilitySet::all().difference(kept).iter() {
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             // The kernel may be older than the capability.

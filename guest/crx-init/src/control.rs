@@ -115,6 +115,7 @@ impl Agent {
             root: rootfs.root(),
             etc: rootfs.etc(),
             read_only: spec.read_only_root,
+            sysctls: spec.sysctls,
             mounts: spec.mounts,
             termination_message: spec.termination_message_path.map(|path| (rootfs.termination_message(), path)),
         });
@@ -210,6 +211,11 @@ fn with_defaults(wanted: &ProcessSpec, own: &ProcessSpec) -> ProcessSpec {
     if process.working_directory.is_empty() {
         process.working_directory.clone_from(&own.working_directory);
     }
+    let confinement = &mut process.confinement;
+    confinement.filter_system_calls |= own.confinement.filter_system_calls;
+    if confinement.capabilities.is_none() {
+        confinement.capabilities.clone_from(&own.confinement.capabilities);
+    }
     if process.user.is_empty() {
         process.user.clone_from(&own.user);
         if process.supplementary_groups.is_empty() {
@@ -228,6 +234,7 @@ fn request_id(payload: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use orrery_wire::guest::Confinement;
 
     fn spec(user: &str, env: &[&str], directory: &str) -> ProcessSpec {
         ProcessSpec {
@@ -238,6 +245,7 @@ mod tests {
             supplementary_groups: Vec::new(),
             tty: false,
             stdin: false,
+            confinement: Confinement::default(),
         }
     }
 

@@ -66,10 +66,15 @@ pub(crate) fn enter_root(root: &Path, etc: &Path) -> Result<Vec<(&'static str, O
     Ok(files)
 }
 
-/// Mounts what every container has: `/proc`, `/sys`, `/dev` and the texts of `/etc`. The umask must be 0.
-pub(crate) fn furnish(etc: Vec<(&'static str, OwnedFd)>, read_only: bool) -> Result<(), Refusal> {
+/// Mounts what every container has: `/proc` (with its settings of the kernel), `/sys`, `/dev` and the texts of `/etc`. The umask must be 0.
+pub(crate) fn furnish(
+    etc: Vec<(&'static str, OwnedFd)>,
+    read_only: bool,
+    sysctls: &[(String, String)],
+) -> Result<(), Refusal> {
     make_directory("/proc")?;
     mount_one("proc", "/proc", QUIET, None)?;
+    crate::confine::set_sysctls(sysctls)?;
     make_directory("/sys")?;
     mount_one("sysfs", "/sys", QUIET | MountFlags::RDONLY, None)?;
     mount_one("cgroup2", "/sys/fs/cgroup", QUIET | MountFlags::RDONLY, None)?;

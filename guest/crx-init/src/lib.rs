@@ -21,6 +21,7 @@ mod agent;
 mod boot;
 mod cgroup;
 mod child;
+mod confine;
 mod console;
 mod control;
 pub mod credit;

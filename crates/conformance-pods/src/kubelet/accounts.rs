@@ -21,7 +21,10 @@ async fn review(context: &Context, token: &str, audiences: &Value) -> Outcome<Va
 
 async fn mounted(context: &Context) -> Outcome {
     let place = Place::new(context).await?;
-    context.objects(resource::service_accounts(), &place.namespace).create(&json!({ "metadata": { "name": "mount" } })).await?;
+    context
+        .objects(resource::service_accounts(), &place.namespace)
+        .create(&json!({ "metadata": { "name": "mount" } }))
+        .await?;
     let mut pod = place.runs("holder", &format!("cd {DIRECTORY}; cat token; echo; cat namespace; echo; cat ca.crt"));
     pod["spec"]["serviceAccountName"] = "mount".into();
     pod["spec"]["automountServiceAccountToken"] = true.into();
@@ -41,8 +44,7 @@ async fn projected(context: &Context) -> Outcome {
     let place = Place::new(context).await?;
     let mut pod = place.runs("holder", "cat /tokens/it; echo; stat -L -c %a /tokens/it");
     let token = json!({ "path": "it", "expirationSeconds": 7200, "audience": "vault" });
-    pod["spec"]["volumes"] =
-        json!([{ "name": "t", "projected": { "sources": [{ "serviceAccountToken": token }] } }]);
+    pod["spec"]["volumes"] = json!([{ "name": "t", "projected": { "sources": [{ "serviceAccountToken": token }] } }]);
     pod["spec"]["containers"][0]["volumeMounts"] = json!([{ "name": "t", "mountPath": "/tokens" }]);
     let said = place.said(&pod).await?;
     let token = said.lines().next().unwrap_or_default();

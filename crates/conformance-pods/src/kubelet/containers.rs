@@ -112,7 +112,9 @@ async fn expected_status(context: &Context) -> Outcome {
         place.pods.create(&pod).await?;
         let so = |pod: &Value| {
             let status = status(pod, "c");
-            status["restartCount"].as_u64() >= Some(restarts) && pod["status"]["phase"] == phase && status["ready"] == ready
+            status["restartCount"].as_u64() >= Some(restarts)
+                && pod["status"]["phase"] == phase
+                && status["ready"] == ready
         };
         let pod = place.pods.wait(&name, &format!("it has phase {phase}"), PATIENCE, so).await?;
         let state = &status(&pod, "c")["state"];

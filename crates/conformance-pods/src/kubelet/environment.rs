@@ -151,10 +151,7 @@ async fn resources(context: &Context) -> Outcome {
     let resources =
         json!({ "requests": { "cpu": "250m", "memory": "32Mi" }, "limits": { "cpu": "1250m", "memory": "64Mi" } });
     let said = place.said(&says(&place, &json!({ "env": env, "resources": resources }))).await?;
-    holds(
-        &said,
-        &["CPU_LIMIT=2\n", "MEMORY_LIMIT=67108864\n", "CPU_REQUEST=1\n", "MEMORY_REQUEST=33554432\n"],
-    )
+    holds(&said, &["CPU_LIMIT=2\n", "MEMORY_LIMIT=67108864\n", "CPU_REQUEST=1\n", "MEMORY_REQUEST=33554432\n"])
 }
 
 async fn default_limits(context: &Context) -> Outcome {
@@ -263,8 +260,10 @@ async fn bad_sub_path(context: &Context, expression: &str, value: &str) -> Outco
 
 async fn mended_sub_path(context: &Context) -> Outcome {
     let place = Place::new(context).await?;
-    let env = json!([field("POD_NAME", "metadata.annotations['notmysubpath']"),
-        field("ANNOTATION", "metadata.annotations['mysubpath']")]);
+    let env = json!([
+        field("POD_NAME", "metadata.annotations['notmysubpath']"),
+        field("ANNOTATION", "metadata.annotations['mysubpath']")
+    ]);
     let mut pod = with_sub_path(&place, "sleep 600", "$(ANNOTATION)/$(POD_NAME)", &env);
     pod["metadata"]["annotations"] = json!({ "mysubpath": "/absolute" });
     place.pods.create(&pod).await?;
@@ -280,7 +279,8 @@ async fn written_sub_path(context: &Context) -> Outcome {
     let text = "echo one >/logscontainer/file; until [ -e /all/again ]; do sleep 1; done; cat /all/mypath/file";
     let mut pod = with_sub_path(&place, text, "$(ANNOTATION)", &env);
     pod["metadata"]["annotations"] = json!({ "mysubpath": "mypath" });
-    let mut other = place.container("other", &script("until [ -e /all/mypath/file ]; do sleep 1; done; touch /all/again"));
+    let mut other =
+        place.container("other", &script("until [ -e /all/mypath/file ]; do sleep 1; done; touch /all/again"));
     other["volumeMounts"] = json!([{ "name": "v", "mountPath": "/all" }]);
     pod["spec"]["containers"].as_array_mut().into_iter().for_each(|list| list.push(other.clone()));
     same!(place.said(&pod).await?, "one\n", "what was written below the sub-path");

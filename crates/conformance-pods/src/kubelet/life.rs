@@ -97,7 +97,8 @@ async fn lifecycle(context: &Context) -> Outcome {
     let mut pod = place.runs("it", "sleep 600");
     pod["metadata"]["labels"]["test-pod-static"] = "true".into();
     place.ready(&pod).await?;
-    let patch = json!({ "metadata": { "labels": { "test-pod": "patched" } }, "spec": { "terminationGracePeriodSeconds": 5 } });
+    let patch =
+        json!({ "metadata": { "labels": { "test-pod": "patched" } }, "spec": { "terminationGracePeriodSeconds": 5 } });
     place.pods.strategic("it", &patch).await?;
     let found = place.pods.labelled("test-pod-static=true").await?;
     same!(found.len(), 1, "pods with the static label");

@@ -110,7 +110,9 @@ async fn pod(context: &Context, place: &Place, text: &str, handler: fn() -> Valu
     let container = &mut pod["spec"]["containers"][0];
     container["volumeMounts"] = json!([{ "name": "answer", "mountPath": "/answer" }]);
     let mut probe = handler();
-    for (field, value) in [("initialDelaySeconds", 5), ("periodSeconds", 4), ("timeoutSeconds", 5), ("failureThreshold", patience)] {
+    for (field, value) in
+        [("initialDelaySeconds", 5), ("periodSeconds", 4), ("timeoutSeconds", 5), ("failureThreshold", patience)]
+    {
         probe[field] = value.into();
     }
     container["livenessProbe"] = probe;

@@ -71,7 +71,11 @@ async fn root(context: &Context, read_only: bool) -> Outcome {
     let mut pod = place.runs("it", "touch /file 2>&1 && echo written; ls /file 2>&1; true");
     pod["spec"]["containers"][0]["securityContext"] = json!({ "readOnlyRootFilesystem": read_only });
     let said = place.said(&pod).await?;
-    if read_only { holds(&said, &["Read-only file system", "No such file"]) } else { holds(&said, &["written", "/file"]) }
+    if read_only {
+        holds(&said, &["Read-only file system", "No such file"])
+    } else {
+        holds(&said, &["written", "/file"])
+    }
 }
 
 async fn no_escalation(context: &Context) -> Outcome {

@@ -124,7 +124,8 @@ async fn mode(context: &Context, memory: bool) -> Outcome {
 
 async fn shared(context: &Context) -> Outcome {
     let place = Place::new(context).await?;
-    let writes = place.container("writer", &script("echo hello from the other container >/test-volume/shared; sleep 600"));
+    let writes =
+        place.container("writer", &script("echo hello from the other container >/test-volume/shared; sleep 600"));
     let reads = script("until [ -s /test-volume/shared ]; do sleep 1; done; cat /test-volume/shared");
     let mut pod = Place::pod("both", &[place.container("c", &reads), writes]);
     pod["spec"]["volumes"] = json!([{ "name": "v", "emptyDir": {} }]);
@@ -144,7 +145,8 @@ async fn beside_each_other(context: &Context) -> Outcome {
     Source::Secret.create(context, &place, "hidden", &json!({ "a": "2" })).await?;
     let mut pod = place.runs("both", "cat /etc/map/a /etc/hidden/a; sleep 600");
     pod["spec"]["volumes"] = json!([
-        Source::ConfigMap.volume("m", "map", &json!({}), None), Source::Secret.volume("s", "hidden", &json!({}), None),
+        Source::ConfigMap.volume("m", "map", &json!({}), None),
+        Source::Secret.volume("s", "hidden", &json!({}), None),
     ]);
     pod["spec"]["containers"][0]["volumeMounts"] =
         json!([{ "name": "m", "mountPath": "/etc/map" }, { "name": "s", "mountPath": "/etc/hidden" }]);

@@ -28,6 +28,12 @@ pub(super) fn refused(seen: &Observation<'_>, memory: &Memory, refusal: &Refusal
     over(seen, memory, Fate::Over { succeeded: false, reason: Some(refusal.reason.clone()), message })
 }
 
+/// The pod asks for a setting of the kernel that it may not change.
+pub(super) fn forbidden(seen: &Observation<'_>, memory: &Memory, sysctl: &str) -> PodPlan {
+    let message = Some(format!("Pod was rejected: forbidden sysctl: {sysctl:?} not allowlisted"));
+    over(seen, memory, Fate::Over { succeeded: false, reason: Some("SysctlForbidden".to_owned()), message })
+}
+
 /// A pod whose fate is sealed: what still runs is ended, then the machine is switched off.
 pub(super) fn over(seen: &Observation<'_>, memory: &Memory, fate: Fate) -> PodPlan {
     let mut report = report(seen, memory);

@@ -26,6 +26,7 @@ mod ending;
 mod live;
 mod memory;
 mod run;
+mod security;
 mod status;
 mod unsupported;
 mod view;
@@ -203,6 +204,9 @@ pub fn plan(seen: &Observation<'_>, memory: &Memory) -> PodPlan {
     }
     if let Some(refusal) = &memory.refusal {
         return ending::refused(seen, memory, refusal);
+    }
+    if let Some(name) = security::forbidden_sysctl(&seen.pod.sysctls) {
+        return ending::forbidden(seen, memory, name);
     }
     if let Some(unsupported) = &seen.pod.unsupported {
         return live::held(seen, memory, unsupported);

@@ -362,6 +362,14 @@ fn a_pod_that_is_refused_unsupported_or_too_old_says_so() {
     assert_eq!(first_container(&plan)["state"]["waiting"]["reason"], "CreateContainerConfigError");
     assert_eq!(held.plan(2).notices, []);
 
+    let sysctls = json!([{ "name": "kernel.msgmax", "value": "1" }]);
+    let mut forbidden = Scene::new(&json!({ "spec": { "securityContext": { "sysctls": sysctls } } }));
+    let plan = forbidden.plan(1);
+    assert_eq!(
+        (phase(&plan), plan.status.reason.as_deref(), plan.actions.len()),
+        ("Failed", Some("SysctlForbidden"), 0)
+    );
+
     let mut old = Scene::new(&json!({ "spec": { "activeDeadlineSeconds": 60 } }));
     old.machine = machine(MachinePhase::Running, 1, vec![container("main", 0, 1, 1, None)]);
     assert_eq!((old.plan(1).wake_at, phase(&old.plan(2)).to_owned()), (Some(at(61)), "Running".to_owned()));

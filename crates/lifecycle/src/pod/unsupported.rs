@@ -44,7 +44,6 @@ fn of_pod(spec: &PodSpec) -> Option<&'static str> {
         (spec.resource_claims.as_ref().is_some_and(|claims| !claims.is_empty()), "resourceClaims"),
         (spec.dns_policy.as_deref() == Some("Default"), "dnsPolicy Default"),
         (spec.os.as_ref().is_some_and(|os| os.name != "linux"), "an operating system other than linux"),
-        (security.is_some_and(|s| s.sysctls.as_ref().is_some_and(|list| !list.is_empty())), "sysctls"),
     ];
     let named = table.into_iter().find_map(|(asked, what)| asked.then_some(what));
     named.or_else(|| {
@@ -77,11 +76,8 @@ fn of_container(container: &Container, init: bool) -> Option<String> {
 }
 
 fn of_security(security: &SecurityContext) -> Option<&'static str> {
-    let any = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
     let table = [
         (security.privileged == Some(true), "privileged"),
-        (security.allow_privilege_escalation == Some(false), "allowPrivilegeEscalation: false"),
-        (security.capabilities.as_ref().is_some_and(|c| any(&c.add) || any(&c.drop)), "capabilities"),
         (security.proc_mount.as_deref().is_some_and(|mount| mount != "Default"), "procMount"),
         (security.se_linux_options.is_some(), "seLinuxOptions"),
         (security.windows_options.is_some(), "windowsOptions"),
@@ -91,8 +87,8 @@ fn of_security(security: &SecurityContext) -> Option<&'static str> {
 }
 
 fn profiles(seccomp: Option<&SeccompProfile>, app_armor: Option<&AppArmorProfile>) -> Option<&'static str> {
-    if seccomp.is_some_and(|profile| profile.type_ != "Unconfined") {
-        return Some("seccompProfile");
+    if seccomp.is_some_and(|profile| profile.type_ == "Localhost") {
+        return Some("seccompProfile of type Localhost");
     }
     app_armor.is_some_and(|profile| profile.type_ != "Unconfined").then_some("appArmorProfile")
 }
@@ -137,12 +133,8 @@ mod tests {
             (json!({ "containers": [{ "name": "a", "restartPolicy": "Never" }] }), "a restart policy of its own"),
             (json!({ "containers": [{ "name": "a", "securityContext": { "privileged": true } }] }), "privileged"),
             (
-                json!({ "containers": [{ "name": "a", "securityContext": { "capabilities": { "drop": ["ALL"] } } }] }),
-                "capabilities",
-            ),
-            (
-                json!({ "containers": [], "securityContext": { "seccompProfile": { "type": "RuntimeDefault" } } }),
-                "seccomp",
+                json!({ "containers": [], "securityContext": { "seccompProfile": { "type": "Localhost" } } }),
+                "seccompProfile of type Localhost",
             ),
             (json!({ "containers": [{ "name": "a", "ports": [{ "containerPort": 1, "hostPort": 2 }] }] }), "hostPort"),
         ];

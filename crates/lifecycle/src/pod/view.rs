@@ -1,6 +1,6 @@
 //! What is needed of a pod, projected from the whole Kubernetes object.
 
-use super::unsupported;
+use super::{security, unsupported};
 use crate::handler::{self, Hooks, Probes};
 use crate::volume::{self, VolumeView};
 use orrery_api::k8s::api::core::v1::{
@@ -87,6 +87,10 @@ pub struct ContainerView {
     pub run_as_non_root: bool,
     /// Whether its root file system may not be written.
     pub read_only_root: bool,
+    /// The capabilities that it may have at most, without `CAP_`, when it says anything about them.
+    pub capabilities: Option<Vec<String>>,
+    /// Whether system calls are refused to it that containers have no use for.
+    pub filter_system_calls: bool,
     /// CPU requested.
     pub cpu_request: Option<MilliCpu>,
     /// CPU that it may use.
@@ -136,6 +140,8 @@ pub struct PodView {
     pub node_name: String,
     /// Its service account.
     pub service_account: String,
+    /// Whether variables tell it of the services in its namespace.
+    pub service_links: bool,
     /// The host name that its guest gets.
     pub hostname: String,
     /// Its subdomain, when it has one.
@@ -156,6 +162,8 @@ pub struct PodView {
     pub containers: Vec<ContainerView>,
     /// Groups in addition to a user's own.
     pub supplementary_groups: Vec<u32>,
+    /// Settings of the kernel, by their names with dots.
+    pub sysctls: Vec<(String, String)>,
     /// The group of its volumes.
     pub fs_group: Option<u32>,
     /// Its volumes, as far as they are built.
@@ -207,8 +215,8 @@ impl PodView {
         let uid = meta.uid.as_deref().ok_or(ProjectError::Missing("uid"))?;
         let containers =
             |list: &[Container]| -> Result<Vec<_>, _> { list.iter().map(|c| container(spec, c)).collect() };
-        let security = spec.security_context.as_ref();
-        let groups = security.and_then(|s| s.supplemental_groups.clone()).unwrap_or_default();
+        let pod_security = spec.security_context.as_ref();
+        let groups = pod_security.and_then(|s| s.supplemental_groups.clone()).unwrap_or_default();
         Ok(Self {
             namespace: NamespaceName::new(namespace).map_err(ProjectError::Namespace)?,
             uid: uid.parse().map_err(ProjectError::Uid)?,
@@ -222,6 +230,7 @@ impl PodView {
                 .map(|at| Deletion { deadline: at.0, grace_seconds: meta.deletion_grace_period_seconds.unwrap_or(0) }),
             node_name: spec.node_name.clone().unwrap_or_default(),
             service_account: spec.service_account_name.clone().unwrap_or_default(),
+            service_links: spec.enable_service_links != Some(false),
             hostname: hostname(spec, &name),
             subdomain: spec.subdomain.clone().filter(|s| !s.is_empty()),
             host_aliases: host_aliases(spec),
@@ -235,8 +244,13 @@ impl PodView {
             active_deadline_seconds: spec.active_deadline_seconds,
             init_containers: containers(spec.init_containers.as_deref().unwrap_or_default())?,
             containers: containers(&spec.containers)?,
-            supplementary_groups: groups.into_iter().chain(security.and_then(|s| s.fs_group)).filter_map(id).collect(),
-            fs_group: security.and_then(|s| s.fs_group).and_then(id),
+            supplementary_groups: groups
+                .into_iter()
+                .chain(pod_security.and_then(|s| s.fs_group))
+                .filter_map(id)
+                .collect(),
+            sysctls: pod_security.map(security::sysctls).unwrap_or_default(),
+            fs_group: pod_security.and_then(|s| s.fs_group).and_then(id),
             volumes: volume::project(spec).map_err(ProjectError::Volume)?,
             readiness_gates: spec.readiness_gates.iter().flatten().map(|gate| gate.condition_type.clone()).collect(),
             unsupported: unsupported::first(spec),
@@ -277,10 +291,10 @@ fn id(number: i64) -> Option<u32> {
 
 fn container(spec: &PodSpec, container: &Container) -> Result<ContainerView, ProjectError> {
     let pod_security = spec.security_context.as_ref();
-    let security = container.security_context.as_ref();
-    let user = security.and_then(|s| s.run_as_user).or(pod_security.and_then(|s| s.run_as_user));
-    let group = security.and_then(|s| s.run_as_group).or(pod_security.and_then(|s| s.run_as_group));
-    let non_root = security.and_then(|s| s.run_as_non_root).or(pod_security.and_then(|s| s.run_as_non_root));
+    let own_security = container.security_context.as_ref();
+    let user = own_security.and_then(|s| s.run_as_user).or(pod_security.and_then(|s| s.run_as_user));
+    let group = own_security.and_then(|s| s.run_as_group).or(pod_security.and_then(|s| s.run_as_group));
+    let non_root = own_security.and_then(|s| s.run_as_non_root).or(pod_security.and_then(|s| s.run_as_non_root));
     let quantity_error = |source| ProjectError::Quantity { container: container.name.clone(), source };
     let resources = container.resources.clone().unwrap_or_default();
     let ResourceRequirements { limits, requests, .. } = &resources;
@@ -300,7 +314,9 @@ fn container(spec: &PodSpec, container: &Container) -> Result<ContainerView, Pro
         run_as_user: user.and_then(id),
         run_as_group: group.and_then(id),
         run_as_non_root: non_root.unwrap_or_default(),
-        read_only_root: security.and_then(|s| s.read_only_root_filesystem).unwrap_or_default(),
+        read_only_root: own_security.and_then(|s| s.read_only_root_filesystem).unwrap_or_default(),
+        capabilities: own_security.and_then(|s| s.capabilities.as_ref()).map(security::capabilities),
+        filter_system_calls: security::filters_system_calls(pod_security, own_security),
         cpu_request: cpu(requests)?,
         cpu_limit: cpu(limits)?,
         memory_request: bytes(requests, "memory")?,

@@ -5,7 +5,7 @@ use orrery_shim::{Config, RunError, run_with};
 use orrery_vmm::Machine;
 use orrery_wire::{
     frame::MAX_PAYLOAD,
-    guest::{ContainerSpec, Identity, ProcessExit, ProcessSpec, reason as guest_reason},
+    guest::{Confinement, ContainerSpec, Identity, ProcessExit, ProcessSpec, reason as guest_reason},
     hello::{Hello, Welcome},
     host::{Admission, MachineSpec, Owner},
     machine::{Acceleration, SHIM_CONFIG_VERSION},
@@ -346,6 +346,7 @@ pub fn process(argv: &[&str]) -> ProcessSpec {
         supplementary_groups: Vec::new(),
         tty: false,
         stdin: false,
+        confinement: Confinement::default(),
     }
 }
 
@@ -358,6 +359,7 @@ pub fn start(name: &str, attempt: u32, process: ProcessSpec) -> ShimRequest {
         read_only_root: false,
         process,
         memory_limit_bytes: None,
+        sysctls: Vec::new(),
         mounts: Vec::new(),
         termination_message_path: None,
     };

@@ -24,7 +24,7 @@ use orrery_api::k8s::{
     jiff::{SignedDuration, Timestamp},
 };
 use orrery_lifecycle::{
-    env::{self, Addresses},
+    env::{self, Addresses, KnownValues},
     handler::{Hooks, Probes},
     pod::{
         Action, ContainerView, ImageState, Machine, Memory, Observation, PodPlan, PodView, ProjectError, StartRecord,
@@ -246,7 +246,8 @@ impl HollowPod {
         let Some(container) = self.view.container(name) else { return };
         let init = self.view.init_containers.iter().any(|init| init.name == name);
         // What ConfigMaps and Secrets would add decides nothing here.
-        let variables = env::resolve(&self.view, container, &[], &BTreeMap::new(), &addresses).unwrap_or_default();
+        let variables =
+            env::resolve(&self.view, container, &[], &KnownValues::default(), &addresses).unwrap_or_default();
         let argv: Vec<String> = argv(container).iter().map(|word| env::expand(word, &variables)).collect();
         let course = match course(&argv, &variables, &self.view.annotations, &mut self.files) {
             // Nothing would ever come after it.

@@ -6,11 +6,11 @@ use k8s_openapi::{
     ByteString,
     api::{
         authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec},
-        core::v1::{ConfigMap, Pod, Secret, ServiceAccount},
+        core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
     },
     jiff::Timestamp,
 };
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use orrery_lifecycle::{
     env::{Source, Values},
     pod::PodView,
@@ -52,6 +52,8 @@ pub(crate) trait PodApi: Send + Sync {
     async fn delete(&self, pod: &PodView) -> Result<(), PodApiError>;
     /// The keys of a ConfigMap or Secret in the pod's namespace with what they hold; none when it does not exist.
     async fn files(&self, pod: &PodView, source: &Source) -> Result<Option<Files>, PodApiError>;
+    /// The services that variables of the pod tell of: those of its namespace, unless it does not want them, and the API's own.
+    async fn services(&self, pod: &PodView) -> Result<Vec<Service>, PodApiError>;
     /// A new token of the pod's service account, bound to the pod.
     async fn token(&self, pod: &PodView, ask: &TokenAsk, now: Timestamp) -> Result<Token, PodApiError>;
     /// The text values of a ConfigMap or Secret in the pod's namespace; none when it does not exist.
@@ -128,6 +130,26 @@ impl PodApi for KubeApi {
                 Ok(self.secret(pod, name).await?.map(|secret| secret.data.into_iter().flatten().map(bytes).collect()))
             }
         }
+    }
+
+    async fn services(&self, pod: &PodView) -> Result<Vec<Service>, PodApiError> {
+        let namespace = pod.namespace.as_str();
+        let (own, of_api) = tokio::join!(
+            async {
+                if !pod.service_links {
+                    return Ok(Vec::new());
+                }
+                let api: Api<Service> = Api::namespaced(self.client.clone(), namespace);
+                api.list(&ListParams::default()).await.map(|list| list.items)
+            },
+            async {
+                let api: Api<Service> = Api::namespaced(self.client.clone(), "default");
+                api.get_opt("kubernetes").await
+            },
+        );
+        let mut services: Vec<_> = of_api.map_err(request("read the API's service"))?.into_iter().collect();
+        services.extend(own.map_err(request("list the services of the pod's namespace"))?);
+        Ok(services)
     }
 
     async fn token(&self, pod: &PodView, ask: &TokenAsk, now: Timestamp) -> Result<Token, PodApiError> {

@@ -11,9 +11,9 @@ use crate::{
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use orrery_api::units::Bytes;
 use orrery_lifecycle::{
-    env::{self, Addresses, Source, Values},
+    env::{self, Addresses, KnownValues},
     pod::{self, Action, Machine, PodPlan, Refusal, StartRecord},
-    signal,
+    services, signal,
 };
 use orrery_wire::{guest::ContainerSpec, guest::reason, host};
 use rand::{TryRng, rngs::SysRng};
@@ -30,15 +30,20 @@ impl Worker {
     /// Describes the containers that `plan` starts.
     pub(super) async fn container_specs(&self, plan: &PodPlan, addresses: &Addresses) -> Result<Made, PodApiError> {
         let (mut specs, mut errors) = Made::default();
+        let mut of_services = None;
         for action in &plan.actions {
             let Action::Start { container, .. } = action else { continue };
             let (Some(view), Some(image)) = (self.pod.container(container), self.images.get(container)) else {
                 continue;
             };
-            let mut known: BTreeMap<Source, Values> = BTreeMap::new();
+            let of_services = match &of_services {
+                Some(known) => known,
+                None => of_services.insert(services::variables(&self.shared.api.services(&self.pod).await?)),
+            };
+            let mut known = KnownValues { sources: BTreeMap::new(), services: of_services.clone() };
             for source in env::sources(view) {
                 if let Some(values) = self.shared.api.values(&self.pod, &source).await? {
-                    known.insert(source, values);
+                    known.sources.insert(source, values);
                 }
             }
             let made: Result<_, ConfigError> = machine::container_spec(&self.pod, view, image, &known, addresses);

@@ -3,13 +3,13 @@
 use crate::images::ResolvedImage;
 use k8s_openapi::api::core::v1 as k8s;
 use orrery_lifecycle::{
-    env::{self, Addresses, EnvError, Source, Values},
+    env::{self, Addresses, EnvError, KnownValues},
     pod::{ContainerView, PodView},
     size,
     volume::VolumeKind,
 };
 use orrery_wire::{
-    guest::{ContainerSpec, GuestInterface, Identity, ProcessSpec},
+    guest::{Confinement, ContainerSpec, GuestInterface, Identity, ProcessSpec},
     host::{Admission, DiskSpec, InterfaceSpec, MachineSpec, Owner, POD_SEGMENT},
     volume::VolumeMount,
 };
@@ -109,7 +109,7 @@ pub(super) fn container_spec(
     pod: &PodView,
     container: &ContainerView,
     image: &ResolvedImage,
-    known: &BTreeMap<Source, Values>,
+    known: &KnownValues,
     addresses: &Addresses,
 ) -> Result<ContainerSpec, ConfigError> {
     let mut variables = env::resolve(pod, container, &image.env, known, addresses)?;
@@ -146,8 +146,13 @@ pub(super) fn container_spec(
             supplementary_groups: pod.supplementary_groups.clone(),
             tty: container.tty,
             stdin: container.stdin,
+            confinement: Confinement {
+                capabilities: container.capabilities.clone(),
+                filter_system_calls: container.filter_system_calls,
+            },
         },
         memory_limit_bytes: container.memory_limit.map(|limit| limit.0),
+        sysctls: pod.sysctls.clone(),
         mounts,
         termination_message_path: Some(container.termination_message_path.clone()).filter(|path| !path.is_empty()),
     })
@@ -243,7 +248,7 @@ mod tests {
         container["name"] = json!("main");
         container["image"] = json!("busybox");
         let pod = pod(&json!({ "containers": [container] }));
-        container_spec(&pod, &pod.containers[0], &image("1"), &BTreeMap::new(), &Addresses::default())
+        container_spec(&pod, &pod.containers[0], &image("1"), &KnownValues::default(), &Addresses::default())
     }
 
     #[test]

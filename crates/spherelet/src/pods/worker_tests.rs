@@ -15,7 +15,10 @@ use crate::{
     images::{ImageLookupError, ImageSource, ResolvedImage},
 };
 use async_trait::async_trait;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    api::core::v1::Service,
+    jiff::{SignedDuration, Timestamp},
+};
 use orrery_lifecycle::{
     env::{Source, Values},
     pod::{Notice, PodView},
@@ -97,6 +100,12 @@ impl PodApi for FakeApi {
             .unwrap()
             .get(name)
             .map(|text| Files::from([("key".into(), text.clone().into_bytes())])))
+    }
+
+    async fn services(&self, _pod: &PodView) -> Result<Vec<Service>, PodApiError> {
+        let service =
+            json!({ "metadata": { "name": "a-b" }, "spec": { "clusterIP": "10.96.0.7", "ports": [{ "port": 80 }] } });
+        Ok(vec![serde_json::from_value(service).unwrap()])
     }
 
     async fn token(&self, pod: &PodView, ask: &TokenAsk, now: Timestamp) -> Result<Token, PodApiError> {
@@ -304,7 +313,8 @@ async fn what_a_container_lacks_is_waited_for() {
         ShimRequest::StartContainer { spec, .. } => Some(spec),
         _ => None,
     });
-    assert!(started.unwrap().process.env.contains(&"X=value".to_owned()));
+    let env = started.unwrap().process.env;
+    assert!(env.contains(&"X=value".to_owned()) && env.contains(&"A_B_SERVICE_HOST=10.96.0.7".to_owned()), "{env:?}");
     let bench = Bench::start(FakeHost::start(), &main_container(&json!({ "image": "absent" })));
     bench.api.until("the wait", waits("ImagePullBackOff")).await;
 }

@@ -4,7 +4,7 @@ use super::{MOST_ANSWER, Target};
 use crate::node::chain;
 use orrery_lifecycle::probe::Outcome;
 use orrery_wire::{
-    guest::{ProcessExit, ProcessSpec},
+    guest::{Confinement, ProcessExit, ProcessSpec},
     shim::StreamKind,
 };
 use std::time::Duration;
@@ -56,6 +56,7 @@ async fn run(target: &Target, command: &[String]) -> Result<Ended, Broken> {
         supplementary_groups: Vec::new(),
         tty: false,
         stdin: false,
+        confinement: Confinement::default(),
     };
     let started = target.shim.exec_bound(&target.container, process).await;
     let mut stream = started.map_err(|error| match &error {

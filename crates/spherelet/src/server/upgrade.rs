@@ -19,7 +19,7 @@ use hyper::{
     upgrade::{OnUpgrade, Upgraded},
 };
 use hyper_util::rt::TokioIo;
-use orrery_wire::guest::ProcessSpec;
+use orrery_wire::guest::{Confinement, ProcessSpec};
 use orrery_wire::shim::MachineStatus;
 use tokio_tungstenite::{
     WebSocketStream,
@@ -47,6 +47,7 @@ pub(super) async fn exec(
         supplementary_groups: Vec::new(),
         tty: options.tty,
         stdin: options.stdin,
+        confinement: Confinement::default(),
     };
     let prepared = async {
         // First what is wrong with the container: it is what a client shows, whichever protocol it tries last.
