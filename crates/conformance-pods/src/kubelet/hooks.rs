@@ -37,7 +37,7 @@ async fn server(place: &Place) -> Outcome<String> {
 async fn hook(context: &Context, which: &str, http: bool) -> Outcome {
     let place = Place::new(context).await?;
     let address = server(&place).await?;
-    let path = format!("/echo?msg={which}");
+    let path = format!("/echo-{which}");
     let hook: Value = if http {
         json!({ "httpGet": { "host": address, "port": PORT, "path": path } })
     } else {
