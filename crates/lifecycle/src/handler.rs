@@ -188,7 +188,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn container(over: Value) -> Container {
+    fn container(over: &Value) -> Container {
         let mut container = json!({ "name": "main", "ports": [{ "name": "web", "containerPort": 8080 }] });
         container.as_object_mut().unwrap().extend(over.as_object().unwrap().clone());
         serde_json::from_value(container).unwrap()
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_probe_has_the_defaults_of_the_api() {
         let probes =
-            probes(&container(json!({ "livenessProbe": { "httpGet": { "port": "web", "path": "healthz" } } })));
+            probes(&container(&json!({ "livenessProbe": { "httpGet": { "port": "web", "path": "healthz" } } })));
         let liveness = probes.liveness.unwrap();
         let handler = Handler::HttpGet {
             tls: false,
@@ -220,14 +220,14 @@ mod tests {
             (json!("none"), Port::Unknown("none".into())),
             (json!(70000), Port::Unknown("70000".into())),
         ] {
-            let probes = probes(&container(json!({ "readinessProbe": { "tcpSocket": { "port": written } } })));
+            let probes = probes(&container(&json!({ "readinessProbe": { "tcpSocket": { "port": written } } })));
             assert_eq!(probes.readiness.unwrap().handler, Handler::TcpSocket { host: None, port: expected });
         }
     }
 
     #[test]
     fn hooks_run_programs_ask_servers_or_wait() {
-        let hooks = hooks(&container(json!({ "lifecycle": {
+        let hooks = hooks(&container(&json!({ "lifecycle": {
             "postStart": { "exec": { "command": ["true"] } }, "preStop": { "sleep": { "seconds": 3 } } } })));
         assert_eq!(hooks.post_start, Some(Handler::Exec { command: vec!["true".into()] }));
         assert_eq!(hooks.pre_stop, Some(Handler::Sleep { duration: SignedDuration::from_secs(3) }));

@@ -124,7 +124,7 @@ async fn start(attempt: Attempt) -> Result<Started, Failure> {
     let ends = link.open()?;
     let stream = ends.number;
     spec.stream = stream;
-    if let Err(failure) = link.request(GuestRequest::StartContainer(spec), START).await {
+    if let Err(failure) = link.request(GuestRequest::StartContainer(Box::new(spec)), START).await {
         link.forget(stream);
         return Err(failure);
     }

@@ -49,7 +49,7 @@ pub enum GuestRequest {
     /// Makes or fills one of the pod's volumes.
     Volume(VolumeRequest),
     /// Starts a container's first process.
-    StartContainer(ContainerSpec),
+    StartContainer(Box<ContainerSpec>),
     /// Starts one more process in a running container.
     Exec(ExecSpec),
     /// Connects to a TCP port on the machine's loopback. The stream carries what is sent (as input) and what comes back (as

@@ -68,7 +68,7 @@ impl Agent {
         match request {
             GuestRequest::Configure(identity) => self.configure(&identity),
             GuestRequest::Volume(request) => volume::carry_out(&request).map(|()| Outcome::Done),
-            GuestRequest::StartContainer(spec) => self.start_container(id, spec),
+            GuestRequest::StartContainer(spec) => self.start_container(id, *spec),
             GuestRequest::Exec(spec) => self.exec(id, &spec),
             GuestRequest::Forward { stream, port } => self.forward(id, stream, port),
             GuestRequest::Signal { stream, signal, all } => self.signal(stream, signal, all),

@@ -68,17 +68,17 @@ fn find(mount: &VolumeMount) -> Result<OwnedFd, Refusal> {
         let message = format!("the sub-path {:?} is not below the volume", mount.sub_path);
         return Err(Refusal::new(reason::BAD_REQUEST, message));
     }
-    below(volume, path)
+    below(&volume, path)
 }
 
 /// `path` below `volume`; directories that are missing are made like the volume's own.
-fn below(volume: OwnedFd, path: &Path) -> Result<OwnedFd, Refusal> {
-    let mode = Mode::from_raw_mode(fstat(&volume).doing(|| "looking at it".to_owned())?.st_mode & 0o7777);
+fn below(volume: &OwnedFd, path: &Path) -> Result<OwnedFd, Refusal> {
+    let mode = Mode::from_raw_mode(fstat(volume).doing(|| "looking at it".to_owned())?.st_mode & 0o7777);
     let mut at = PathBuf::new();
     let open = |path: &Path| {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        openat2(&volume, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+        openat2(volume, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
     };
     let refused = |error: Errno| match error {
         Errno::XDEV | Errno::LOOP => {
@@ -148,14 +148,14 @@ mod tests {
         let volume = directory.path().join("volume");
         std::fs::create_dir(&volume).unwrap();
         std::fs::set_permissions(&volume, std::fs::Permissions::from_mode(0o750)).unwrap();
-        below(open(&volume), Path::new("a/./b")).unwrap();
+        below(&open(&volume), Path::new("a/./b")).unwrap();
         let mode = std::fs::metadata(volume.join("a/b")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o750);
         symlink("a", volume.join("inside")).unwrap();
-        below(open(&volume), Path::new("inside/b")).unwrap();
+        below(&open(&volume), Path::new("inside/b")).unwrap();
         for (link, name) in [("..", "up"), ("/etc", "absolute"), ("a/../../volume", "around")] {
             symlink(link, volume.join(name)).unwrap();
-            let refusal = below(open(&volume), &Path::new(name).join("x")).unwrap_err();
+            let refusal = below(&open(&volume), &Path::new(name).join("x")).unwrap_err();
             assert!(refusal.message.contains("leads out of the volume"), "{name}: {refusal}");
         }
     }

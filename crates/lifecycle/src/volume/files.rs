@@ -189,7 +189,10 @@ mod tests {
         }
     }
 
-    fn files(volume: &Value, security: &Value) -> Result<Vec<(String, u32, u32, u32, String)>, String> {
+    /// Path, mode, user, group and text of a file.
+    type Shown = (String, u32, u32, u32, String);
+
+    fn files(volume: &Value, security: &Value) -> Result<Vec<Shown>, String> {
         let mut volume = volume.clone();
         volume["name"] = json!("v");
         let pod = test_pod(&json!({

@@ -25,8 +25,8 @@ pub(crate) fn end(path: &Path) -> io::Result<String> {
     while let Some((line, _)) = lines.next_line() {
         writer.write(line, &mut text);
     }
-    let ends = text.iter().enumerate().rev().skip(1).filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-    let start = ends.skip(MOST_LINES - 1).next().unwrap_or(0).max(text.len().saturating_sub(MOST_BYTES));
+    let mut ends = text.iter().enumerate().rev().skip(1).filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let start = ends.nth(MOST_LINES - 1).unwrap_or(0).max(text.len().saturating_sub(MOST_BYTES));
     Ok(String::from_utf8_lossy(&text[start..]).into_owned())
 }
 

@@ -21,7 +21,7 @@ const LEAST_GRACE: Duration = Duration::from_secs(2);
 /// What has come to its end.
 pub(super) enum Done {
     /// A probe.
-    Probe { due: Due, outcome: Outcome },
+    Probe { due: Box<Due>, outcome: Outcome },
     /// The hook after a container's start.
     PostStart { container: String, attempt: u32, result: Result<(), String> },
     /// The hook before a container's end, which has had its signal now.
@@ -44,7 +44,7 @@ impl Worker {
                     Some(target) => probe::probe(&target, &due.probe.handler, timeout).await,
                     None => Outcome::Unknown,
                 };
-                Done::Probe { due, outcome }
+                Done::Probe { due: Box::new(due), outcome }
             });
         }
     }
