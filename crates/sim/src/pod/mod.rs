@@ -244,7 +244,7 @@ impl HollowPod {
     fn start(&mut self, name: &str, attempt: u32, now: Timestamp) {
         let addresses = self.addresses();
         let Some(container) = self.view.container(name) else { return };
-        let init = self.view.init_containers.iter().any(|init| init.name == name);
+        let init = self.view.init_containers.iter().any(|init| init.name == name && !init.sidecar);
         // What ConfigMaps and Secrets would add decides nothing here.
         let variables =
             env::resolve(&self.view, container, &[], &KnownValues::default(), &addresses).unwrap_or_default();

@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 
 /// How often ConfigMaps and Secrets are read again.
 const REFRESH: SignedDuration = SignedDuration::from_secs(60);
+/// How soon what could not be had is asked for again.
+const RETRY: SignedDuration = SignedDuration::from_secs(10);
 /// How long a failure that was told is not told again.
 const TELL_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// Beside its data a piece of a file takes about this much of a message, in bytes.
@@ -66,7 +68,8 @@ impl Volumes {
         addresses: &Addresses,
         now: Timestamp,
     ) -> Seen {
-        if pod.volumes.is_empty() || pod.deletion.is_some() {
+        let over = matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        if pod.volumes.is_empty() || pod.deletion.is_some() || over {
             return Seen { state: VolumeState::Filled, failure: None, due: None };
         }
         let failed_read = self.read(api, pod, now).await;
@@ -83,11 +86,13 @@ impl Volumes {
             Err(failure) if here.is_some() => (VolumeState::Filled, Some(failure)),
             Err(failure) => (VolumeState::Obstructed, Some(failure)),
         };
+        let mut due = self.due();
         if failure.is_some() {
-            // The next round reads again.
+            // The next round reads again, and comes soon.
             self.read_at = None;
+            due = Some(now + RETRY);
         }
-        Seen { state, failure: failure.filter(|failure| self.is_news(failure, now)), due: self.due() }
+        Seen { state, failure: failure.filter(|failure| self.is_news(failure, now)), due }
     }
 
     fn is_news(&mut self, failure: &str, now: Timestamp) -> bool {
@@ -135,6 +140,8 @@ impl Volumes {
             if self.refresh_tokens.get(ask).is_some_and(|at| now < *at) {
                 continue;
             }
+            // Should it fail, the next try does not follow at once.
+            self.refresh_tokens.insert(ask.clone(), now + RETRY);
             let token = api.token(pod, ask, now).await?;
             self.known.tokens.insert(ask.clone(), token.text);
             self.refresh_tokens.insert(ask.clone(), token.refresh_at);
