@@ -144,17 +144,24 @@ async fn volumes_have_the_files_that_were_published_last() {
 }
 
 #[tokio::test]
-async fn a_connection_to_a_port_that_never_closes_ends_with_its_client() {
-    /// More than can be open at once.
-    const CONNECTIONS: usize = 400;
-    let (shim, _client) = running().await;
-    for number in 0..CONNECTIONS {
-        let what = format!("connection {number} to be taken");
-        harness::within(&what, async {
+async fn what_would_never_end_by_itself_ends_with_its_client() {
+    let (shim, mut client) = running().await;
+    client.done(start("web", 0, process(&["sleep", "1000"]))).await;
+    let process = Box::new(process(&["stubborn"]));
+    let deaf = ShimRequest::Exec { container: "web".into(), process, bound: true };
+    for request in [ShimRequest::Forward { port: 9 }, deaf] {
+        begun_and_dropped(&shim, &request).await;
+    }
+}
+
+/// Begins more of it than can be open at once, each time from a client that goes away.
+async fn begun_and_dropped(shim: &Shim, request: &ShimRequest) {
+    for number in 0..400 {
+        harness::within(&format!("{request:?}, number {number}"), async {
             // The end of those before is noticed a little later.
             loop {
                 let mut client = shim.client().await;
-                match client.request(ShimRequest::Forward { port: 9 }).await {
+                match client.request(request.clone()).await {
                     ShimReply::Streaming => break drop(client),
                     ShimReply::Failed { reason, .. } if reason == guest_reason::BAD_STATE => {
                         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
