@@ -7,6 +7,7 @@
 mod installation;
 mod leftovers;
 mod refusals;
+mod volumes;
 
 use installation::{Installation, http_get, wait_until};
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ fn a_stranger_gets_pods_as_micro_vms_and_they_survive_what_breaks() {
     kubectl_works_on_the_demo_pod(&orrery);
     strangers_get_nothing(&orrery);
     a_page_is_served_by_a_second_image(&orrery);
+    volumes::a_restricted_pod_has_what_it_asks_for_and_keeps_its_data(&orrery);
     a_killed_machine_comes_back(&orrery);
     killed_agents_take_no_guest_with_them(&orrery);
     a_killed_control_plane_comes_back(&orrery);
