@@ -25,7 +25,7 @@ pub(super) enum Done {
     /// The hook after a container's start.
     PostStart { container: String, attempt: u32, result: Result<(), String> },
     /// The hook before a container's end, which has had its signal now.
-    PreStop { container: String, result: Result<(), String> },
+    PreStop,
 }
 
 impl Worker {
@@ -63,7 +63,7 @@ impl Worker {
     /// Begins the end of a container: its hook, for as long as there is time, then its signal.
     pub(super) fn begin_stop(&mut self, hook: Handler, shim: Shim, container: &str, signal: i32, deadline: Timestamp) {
         let target = self.target(container, &self.addresses());
-        let (container, pod) = (container.to_owned(), self.pod.name.clone());
+        let (container, pod, events) = (container.to_owned(), self.pod.clone(), self.shared.events.clone());
         let left = Duration::try_from(deadline.duration_since(Timestamp::now()).max(SignedDuration::ZERO));
         let left = left.unwrap_or_default().max(LEAST_GRACE);
         self.tasks.spawn(async move {
@@ -74,31 +74,27 @@ impl Worker {
                 },
                 None => Err("the pod has no address".to_owned()),
             };
-            if let Err(error) = shim.signal(&container, signal, false).await {
-                tracing::info!(pod, container, signal, error = %chain(&error), "a signal was not delivered");
+            // Told before the signal: nobody may be left to tell it once the container has ended.
+            if let Err(why) = result {
+                events.warning(&pod, "FailedPreStopHook", format!("PreStopHook failed: {why}"), Some(&container));
             }
-            Done::PreStop { container, result }
+            if let Err(error) = shim.signal(&container, signal, false).await {
+                tracing::info!(pod = pod.name, container, signal, error = %chain(&error), "a signal was not delivered");
+            }
+            Done::PreStop
         });
     }
 
     /// Takes in what has come to its end.
     pub(super) fn take(&mut self, done: Done) {
-        let failed = |reason, message: &str, container| {
-            let message = message.to_owned();
-            Some(Notice { warning: true, reason, message, container: Some(container) })
-        };
         let notice = match done {
             Done::Probe { due, outcome } => self.prober.finished(&due, outcome, Timestamp::now()),
             Done::PostStart { container, attempt, result: Err(why) } => {
-                tracing::info!(pod = self.pod.name, container, why, "the hook after a start failed");
                 self.memory.failed_starts.insert(container.clone(), attempt);
-                failed("FailedPostStartHook", &format!("PostStartHook failed: {why}"), container)
+                let message = format!("PostStartHook failed: {why}");
+                Some(Notice { warning: true, reason: "FailedPostStartHook", message, container: Some(container) })
             }
-            Done::PreStop { container, result: Err(why) } => {
-                tracing::info!(pod = self.pod.name, container, why, "the hook before an end failed");
-                failed("FailedPreStopHook", &format!("PreStopHook failed: {why}"), container)
-            }
-            Done::PostStart { .. } | Done::PreStop { .. } => None,
+            Done::PostStart { .. } | Done::PreStop => None,
         };
         if let Some(notice) = notice {
             self.shared.events.tell(&self.pod, notice);
