@@ -8,7 +8,11 @@
 //!     | -- StartContainer / Exec / Signal ... -> |
 //!     | <-------------- Done / Failed (by id) - |
 //!     | <------------------- Exited (event) --- |
+//!     | -- Reset ----------------------------> |   only of a machine that nobody had: Configure may follow again
 //! ```
+//!
+//! Version 2 adds [`Identity::disks`] and [`GuestRequest::Reset`]: what belongs to one pod, its disks and its network
+//! interfaces, is taken into use with the identity and not before, so that a machine may be a template's clone.
 //!
 //! Times are Unix nanoseconds as the sender's clock has them.
 
@@ -19,7 +23,13 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 /// What both ends speak, newest first.
-pub const VERSIONS: &[u32] = &[1];
+pub const VERSIONS: &[u32] = &[2, 1];
+/// The version from which a guest knows [`GuestRequest::Reset`].
+pub const RESET_SINCE: u32 = 2;
+/// The disk in slot `n` is PCI device `FIRST_DISK_DEVICE + n` of bus 0.
+pub const FIRST_DISK_DEVICE: u8 = 8;
+/// Most disks of a machine: the PCI devices from [`FIRST_DISK_DEVICE`] on, but the last, which is the chip set's.
+pub const MAX_DISKS: u8 = 31 - FIRST_DISK_DEVICE;
 /// The most bytes of a termination message, as Kubernetes has it.
 pub const MAX_TERMINATION_MESSAGE: usize = 4096;
 /// The name of the virtio-serial port, under `/sys/class/virtio-ports/*/name` in the guest.
@@ -83,6 +93,9 @@ pub enum GuestRequest {
         /// The container's stream.
         stream: u32,
     },
+    /// Takes the identity back, with everything that came with it, so that another may follow. Every container must have
+    /// been removed.
+    Reset,
     /// Sets the guest's clock; nanoseconds since 1970.
     SetClock {
         /// The host's clock at sending.
@@ -99,6 +112,10 @@ pub struct Identity {
     pub hostname: String,
     /// Network interfaces, found by their MAC address.
     pub interfaces: Vec<GuestInterface>,
+    /// Disks that are taken into use, by their slots; set by the shim. None when it does not know slots: then every disk
+    /// is, and each is found by the serial number that its device tells.
+    #[serde(default)]
+    pub disks: Option<Vec<GuestDisk>>,
     /// Name servers for `/etc/resolv.conf`, in order.
     pub nameservers: Vec<String>,
     /// Search domains for `/etc/resolv.conf`.
@@ -111,6 +128,15 @@ pub struct Identity {
     pub entropy_hex: String,
     /// The host's clock; nanoseconds since 1970.
     pub unix_nanos: u64,
+}
+
+/// One disk of the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestDisk {
+    /// Its slot, see [`FIRST_DISK_DEVICE`].
+    pub slot: u8,
+    /// What requests call it by.
+    pub serial: String,
 }
 
 /// One network interface of the guest.

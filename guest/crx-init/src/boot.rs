@@ -22,6 +22,8 @@ pub(crate) enum BootError {
     MakeDirectory { path: &'static str, source: Errno },
     #[error("setting up standard input and output")]
     Console(#[source] Errno),
+    #[error("taking the pod's devices from their drivers")]
+    Devices(#[source] crate::refusal::Refusal),
     #[error("setting {path}")]
     Setting { path: String, source: std::io::Error },
 }
@@ -55,6 +57,7 @@ pub(crate) fn boot() -> Result<(), BootError> {
     for path in ["/run/etc", "/run/images", "/run/containers", crate::volume::VOLUMES] {
         make_directory(path)?;
     }
+    crate::devices::release().map_err(BootError::Devices)?;
     for (path, value) in SETTINGS {
         set(path, value)?;
     }

@@ -8,7 +8,7 @@ use crate::launch::{Target, launch, launch_forwarder};
 use crate::process::Process;
 use crate::refusal::Refusal;
 use crate::rootfs::Rootfs;
-use crate::{identity, sys, volume};
+use crate::{devices, identity, rootfs, sys, volume};
 use orrery_wire::guest::{
     ContainerSpec, ExecSpec, FromGuest, GuestRequest, Identity, ProcessSpec, ToGuest, VERSIONS, reason,
 };
@@ -67,6 +67,7 @@ impl Agent {
         }
         match request {
             GuestRequest::Configure(identity) => self.configure(&identity),
+            GuestRequest::Reset => self.reset(),
             GuestRequest::Volume(request) => volume::carry_out(&request).map(|()| Outcome::Done),
             GuestRequest::StartContainer(spec) => self.start_container(id, *spec),
             GuestRequest::Exec(spec) => self.exec(id, &spec),
@@ -92,8 +93,19 @@ impl Agent {
         if self.configured {
             return Err(Refusal::new(reason::BAD_STATE, "the machine has its identity already"));
         }
+        devices::take(identity)?;
         identity::apply(identity)?;
         self.configured = true;
+        Ok(Outcome::Done)
+    }
+
+    fn reset(&mut self) -> Result<Outcome, Refusal> {
+        if !self.containers.is_empty() || !self.processes.is_empty() || volume::any() {
+            return Err(Refusal::new(reason::BAD_STATE, "the machine has containers or volumes"));
+        }
+        rootfs::unmount_images()?;
+        devices::release()?;
+        self.configured = false;
         Ok(Outcome::Done)
     }
 

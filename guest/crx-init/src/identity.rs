@@ -161,6 +161,7 @@ mod tests {
                 gateway: Some("10.0.0.1".into()),
                 mtu: 1500,
             }],
+            disks: None,
             nameservers: vec!["10.96.0.10".into()],
             search_domains: vec!["a.svc".into(), "svc".into()],
             resolver_options: vec!["ndots:5".into()],

@@ -1,7 +1,8 @@
 //! `crx-init`: process 1 of a pod's virtual machine, and the only one that is not a container's.
 //!
 //! It boots the machine from an initramfs ([`boot`]), opens the virtio-serial port to the shim ([`port`]) and then
-//! carries out what the shim asks for ([`control`]): it takes on an identity ([`identity`]), starts containers from
+//! carries out what the shim asks for ([`control`]): it takes on an identity ([`identity`]) and what belongs to it
+//! ([`devices`]), starts containers from
 //! read-only disks ([`rootfs`], [`inside`]) and processes in them ([`launch`], [`child`]), makes and fills their volumes
 //! ([`volume`], [`mounts`]), connects to ports ([`forward`]), carries their input and
 //! output as frames within credit ([`process`], [`credit`]), reports how they end, and powers the machine off. A shim
@@ -25,6 +26,7 @@ mod confine;
 mod console;
 mod control;
 pub mod credit;
+mod devices;
 mod forward;
 mod identity;
 mod inside;

@@ -153,13 +153,26 @@ fn mount_image(serial: &str) -> Result<PathBuf, Refusal> {
 }
 
 /// Whether `serial` may be part of a path and of mount options.
-fn is_plain(serial: &str) -> bool {
+pub(crate) fn is_plain(serial: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=20).contains(&serial.len()) && serial.bytes().all(legal)
 }
 
-/// The device of the disk with `serial`.
+/// Unmounts every image, so that their disks can go.
+pub(crate) fn unmount_images() -> Result<(), Refusal> {
+    for image in fs::read_dir(IMAGES).doing(|| "listing images".to_owned())?.flatten() {
+        let doing = || format!("unmounting the image {}", image.path().display());
+        unmount(image.path(), UnmountFlags::empty()).doing(doing)?;
+        fs::remove_dir(image.path()).doing(doing)?;
+    }
+    Ok(())
+}
+
+/// The device of the disk with `serial`: one that was taken into use by its slot, or one that says so itself.
 pub(crate) fn find_disk(serial: &str) -> Option<PathBuf> {
+    if let Ok(device) = fs::read_link(Path::new(crate::devices::DISKS).join(serial)) {
+        return Some(device);
+    }
     let entries = fs::read_dir("/sys/block").ok()?;
     entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
