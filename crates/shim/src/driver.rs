@@ -18,7 +18,7 @@ use crate::{
     record::Record,
 };
 use boot::Boot;
-use orrery_vmm::{Machine, MachineExit};
+use orrery_vmm::{Machine, MachineExit, Template};
 use orrery_wire::{
     guest::{ContainerSpec, Identity, ProcessExit},
     machine::{Acceleration, ShimConfig},
@@ -97,6 +97,7 @@ impl Handle {
 pub(crate) struct Driver {
     config: Arc<ShimConfig>,
     machine: Arc<dyn Machine>,
+    template: Option<Template>,
     state: State,
     timer: Option<Instant>,
     grace: Duration,
@@ -114,13 +115,19 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// The driver, its handle, and the queues that it is to be run with.
-    pub(crate) fn new(config: Arc<ShimConfig>, machine: Arc<dyn Machine>, record: Record) -> (Self, Handle, Queues) {
+    pub(crate) fn new(
+        config: Arc<ShimConfig>,
+        machine: Arc<dyn Machine>,
+        template: Option<Template>,
+        record: Record,
+    ) -> (Self, Handle, Queues) {
         let (orders, order_queue) = mpsc::channel(QUEUE);
         let (events, event_queue) = mpsc::channel(QUEUE);
         let (status, status_watch) = watch::channel(status_of(&record, State::Off, None));
         let driver = Self {
             config,
             machine,
+            template,
             state: State::Off,
             timer: None,
             grace: Duration::ZERO,

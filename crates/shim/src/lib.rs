@@ -40,6 +40,8 @@ mod relay;
 mod run;
 mod server;
 mod spool;
+mod template;
 
 pub use orrery_wire::machine::ShimConfig as Config;
 pub use run::{RunError, run, run_with};
+pub use template::{TemplateError, make_template};

@@ -11,7 +11,7 @@ mod dispatch;
 mod streams;
 mod window;
 
-pub(crate) use bringup::{bring_up, keep_clock};
+pub(crate) use bringup::{bring_up, greet, keep_clock};
 pub(crate) use streams::{Input, Output, Read, StreamEnds};
 
 use crate::failure::Failure;

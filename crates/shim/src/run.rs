@@ -6,7 +6,7 @@ use crate::{
     record::{Record, RecordError},
     server,
 };
-use orrery_vmm::{Machine, Qemu};
+use orrery_vmm::{Machine, Qemu, Template};
 use orrery_wire::machine::{SHIM_CONFIG_VERSION, SHIM_PID_FILE, ShimConfig, ShimPid};
 use std::{
     fs, io,
@@ -61,15 +61,15 @@ impl From<RecordError> for RunError {
 }
 
 /// Serves the machine with QEMU until it is told to end: by a request, or by `shutdown`, which powers the machine off
-/// first.
+/// first. The machine goes on from `template` when there is one and it fits, else it boots.
 ///
 /// QEMU dies with the thread that this future is polled on, so poll it on the main thread or on a runtime that lasts.
 ///
 /// # Errors
 /// When it cannot begin. Once it serves, nothing makes it end but being told to.
-pub async fn run(config: ShimConfig, shutdown: CancellationToken) -> Result<(), RunError> {
+pub async fn run(config: ShimConfig, template: Option<Template>, shutdown: CancellationToken) -> Result<(), RunError> {
     let machine = Arc::new(Qemu::new(config.qemu.clone()));
-    run_with(machine, config, shutdown).await
+    run_with(machine, config, template, shutdown).await
 }
 
 /// The same with any machine.
@@ -79,6 +79,7 @@ pub async fn run(config: ShimConfig, shutdown: CancellationToken) -> Result<(), 
 pub async fn run_with(
     machine: Arc<dyn Machine>,
     config: ShimConfig,
+    template: Option<Template>,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     if config.version != SHIM_CONFIG_VERSION {
@@ -92,7 +93,7 @@ pub async fn run_with(
     write_pid(&pid_file)?;
     tracing::info!(machine = config.machine.id, name = config.machine.name, socket = %socket.display(), "serving");
 
-    let (driver, handle, queues) = Driver::new(Arc::new(config), machine, record);
+    let (driver, handle, queues) = Driver::new(Arc::new(config), machine, template, record);
     let closing = CancellationToken::new();
     let server = tokio::spawn(server::serve(listener, handle, closing.clone()));
     driver.run(queues, shutdown).await;

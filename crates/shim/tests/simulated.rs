@@ -367,6 +367,7 @@ async fn a_second_shim_for_the_same_machine_does_not_start() {
     let second = orrery_shim::run_with(
         std::sync::Arc::new(Simulated::default()),
         shim.config.clone(),
+        None,
         tokio_util::sync::CancellationToken::new(),
     );
     assert!(matches!(second.await, Err(orrery_shim::RunError::AlreadyRunning(_))));

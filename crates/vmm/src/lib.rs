@@ -8,6 +8,8 @@
 //!   started it. Files and sockets are opened here and handed over, so that QEMU needs no access to their directories.
 //! * [`Simulated`]: a task in this process that answers like a guest on the control port, with faults on demand.
 //!
+//! A guest need not boot: it may go on where another one was frozen ([`Template`], [`Start::Clone`]).
+//!
 //! What it is not: it knows neither pods nor containers, keeps nothing on disk but a bounded console log, decides no
 //! policy and understands no frame on the control port (the simulated guest, being a guest, does).
 //!
@@ -25,13 +27,15 @@ mod machine;
 mod probe;
 mod qemu;
 mod simulated;
+mod template;
 mod version;
 
 pub use machine::{
-    Console, Control, Credentials, Disk, Duplex, ExitWatch, Guest, LaunchError, LaunchSpec, Machine, MachineExit, Nic,
-    QuitError, Running,
+    Console, Control, Credentials, DISK_SLOTS, Disk, Duplex, ExitWatch, FreezeError, Guest, InsertError, Kernel,
+    LaunchError, LaunchSpec, Machine, MachineExit, NIC_SLOTS, Nic, QuitError, Running, Start,
 };
 pub use probe::{ProbeReport, probe_accelerator};
 pub use qemu::{Qemu, QmpError};
 pub use simulated::{Fault, Simulated};
+pub use template::Template;
 pub use version::{QemuVersion, VersionError, qemu_version};

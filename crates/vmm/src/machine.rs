@@ -1,6 +1,6 @@
 //! The trait, and what goes in and out of it.
 
-use crate::qemu::QmpError;
+use crate::{qemu::QmpError, template::Template};
 use async_trait::async_trait;
 use orrery_wire::machine::Acceleration;
 use std::{io, path::PathBuf, sync::Arc};
@@ -32,6 +32,12 @@ pub trait Guest: Send + Sync {
     fn pid(&self) -> Option<u32>;
     /// Waits until the guest has ended and its process was collected; at once when it has already. Any number may wait.
     async fn wait(&self) -> MachineExit;
+    /// Stops the guest for good and writes the state of its devices into its template, whose memory is the guest's own. The
+    /// guest has then to be ended, and the template to be sealed, before a clone of it starts.
+    async fn freeze(&self, template: &Template) -> Result<(), FreezeError>;
+    /// Puts a disk into an empty slot, one that may be written into slot 0. The guest finds it once it takes the slot's
+    /// device into use.
+    async fn insert(&self, disk: &Disk) -> Result<(), InsertError>;
     /// Asks QEMU to end, without asking the guest. Returns when QEMU has taken the request, not when it has ended.
     async fn quit(&self) -> Result<(), QuitError>;
     /// Ends the guest at once (SIGKILL). Does nothing when it has ended.
@@ -49,19 +55,15 @@ pub type Control = Box<dyn Duplex>;
 pub struct LaunchSpec {
     /// The machine's name, for QEMU's process title and logs.
     pub name: String,
-    /// The kernel (bzImage, or an ELF file with a PVH entry).
-    pub kernel: PathBuf,
-    /// The initial file system.
-    pub initrd: PathBuf,
-    /// The kernel's command line.
-    pub append: String,
+    /// What the guest begins with.
+    pub start: Start,
     /// Memory of the guest in bytes, rounded down to whole MiB.
     pub memory_bytes: u64,
     /// Virtual CPUs.
     pub vcpus: u32,
     /// What executes the guest's instructions.
     pub acceleration: Acceleration,
-    /// Disks in the order of their slots.
+    /// Disks, each in a slot of its own. Slots up to [`DISK_SLOTS`] that have none are there, and empty.
     pub disks: Vec<Disk>,
     /// Network interfaces in order.
     pub nics: Vec<Nic>,
@@ -73,9 +75,40 @@ pub struct LaunchSpec {
     pub console: Console,
 }
 
+/// What a guest begins with.
+#[derive(Debug, Clone)]
+pub enum Start {
+    /// Its kernel boots.
+    Kernel(Kernel),
+    /// Its kernel boots in memory that becomes a template's, see [`Guest::freeze`].
+    Template(Kernel, Template),
+    /// It goes on where a template was frozen, with what it writes kept to itself. The machine has to be the template's in
+    /// memory, virtual CPUs and acceleration, has no disk beyond [`DISK_SLOTS`] and [`NIC_SLOTS`] network interfaces at most.
+    Clone(Template),
+}
+
+/// What a guest boots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kernel {
+    /// The kernel (bzImage, or an ELF file with a PVH entry).
+    pub image: PathBuf,
+    /// The initial file system.
+    pub initrd: PathBuf,
+    /// The kernel's command line.
+    pub append: String,
+}
+
+/// Disk slots of every machine: one that may be written, slot 0, and others for reading. More disks make a machine that no
+/// template fits.
+pub const DISK_SLOTS: u8 = 4;
+/// Network interfaces of every machine; one that is not used has no cable.
+pub const NIC_SLOTS: usize = 1;
+
 /// A disk given to a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
+    /// Its slot; the disk is PCI device [`orrery_wire::guest::FIRST_DISK_DEVICE`]` + slot`.
+    pub slot: u8,
     /// The raw image.
     pub path: PathBuf,
     /// What the guest finds it by; at most 20 characters.
@@ -193,12 +226,58 @@ pub enum LaunchError {
         #[source]
         source: io::Error,
     },
+    /// The machine is none that a template can become.
+    #[error("the machine cannot be a template's clone: {0}")]
+    NoClone(&'static str),
+    /// The template's files cannot be opened once more.
+    #[error("cannot open the template")]
+    Template(#[source] io::Error),
     /// QEMU ended before it answered on its monitor.
     #[error("QEMU refused the machine: {0}")]
     EndedAtOnce(MachineExit),
     /// QEMU's monitor did not answer as it should; QEMU was killed.
     #[error("QEMU did not answer on its monitor; it was killed")]
     Monitor(#[source] QmpError),
+}
+
+/// Why a guest did not become a template.
+#[derive(Debug, thiserror::Error)]
+pub enum FreezeError {
+    /// The monitor refused one of the steps.
+    #[error("QEMU does not {doing}")]
+    Monitor {
+        /// `save the state of the guest` ...
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: QmpError,
+    },
+    /// The saving began and failed.
+    #[error("the state of the guest was not saved: {0}")]
+    Failed(String),
+}
+
+/// Why a disk is not in its slot.
+#[derive(Debug, thiserror::Error)]
+pub enum InsertError {
+    /// The file cannot be opened.
+    #[error("cannot open the disk {path}")]
+    OpenFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The monitor refused one of the steps.
+    #[error("QEMU does not take the disk for slot {slot}")]
+    Monitor {
+        /// The slot.
+        slot: u8,
+        /// Why.
+        #[source]
+        source: QmpError,
+    },
 }
 
 /// Why a guest could not be asked to end. Killing still works.

@@ -4,11 +4,21 @@ mod guest;
 mod process;
 mod volumes;
 
-use crate::machine::{ExitWatch, Guest, LaunchError, LaunchSpec, Machine, MachineExit, QuitError, Running};
+use crate::{
+    machine::{
+        Disk, ExitWatch, FreezeError, Guest, InsertError, LaunchError, LaunchSpec, Machine, MachineExit, QuitError,
+        Running, Start,
+    },
+    template::Template,
+};
 use async_trait::async_trait;
 use guest::SimulatedGuest;
 use orrery_wire::frame::Decoder;
-use std::{io, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    sync::Arc,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     sync::{mpsc, watch},
@@ -61,10 +71,18 @@ impl Simulated {
 #[async_trait]
 impl Machine for Simulated {
     async fn launch(&self, spec: LaunchSpec) -> Result<Running, LaunchError> {
-        let needed = [("the kernel", &spec.kernel), ("the initial file system", &spec.initrd)];
+        let boot = match &spec.start {
+            Start::Kernel(kernel) | Start::Template(kernel, _) => Some(kernel),
+            Start::Clone(template) => {
+                check_state(template)?;
+                None
+            }
+        };
+        let boot =
+            boot.iter().flat_map(|kernel| [("the kernel", &kernel.image), ("the initial file system", &kernel.initrd)]);
         let disks = spec.disks.iter().map(|disk| ("the disk", &disk.path));
-        for (what, path) in needed.into_iter().chain(disks) {
-            std::fs::File::open(path).map_err(|source| LaunchError::OpenFile { what, path: path.clone(), source })?;
+        for (what, path) in boot.chain(disks) {
+            File::open(path).map_err(|source| LaunchError::OpenFile { what, path: path.clone(), source })?;
         }
         if self.fault == Some(Fault::DoesNotStart) {
             let exit = MachineExit { code: Some(1), signal: None, detail: "simulated".into() };
@@ -76,6 +94,20 @@ impl Machine for Simulated {
         tokio::spawn(run(SimulatedGuest::new(self.fault), port, receiver, publisher));
         Ok(Running { control: Box::new(control), guest: Arc::new(Handle { exit, orders }) })
     }
+}
+
+/// What the state of a simulated template says.
+const STATE: &[u8] = b"a simulated guest";
+
+/// A template that was not frozen, or can still be changed, has no clones.
+fn check_state(template: &Template) -> Result<(), LaunchError> {
+    if !template.is_sealed() {
+        return Err(LaunchError::NoClone("the template is not sealed"));
+    }
+    let mut state = Vec::new();
+    let read = template.state(false).and_then(|file| File::from(file).read_to_end(&mut state));
+    read.map_err(LaunchError::Template)?;
+    if state == STATE { Ok(()) } else { Err(LaunchError::NoClone("the template is empty")) }
 }
 
 /// How the guest is to end.
@@ -98,6 +130,16 @@ impl Guest for Handle {
 
     async fn wait(&self) -> MachineExit {
         self.exit.wait().await
+    }
+
+    async fn freeze(&self, template: &Template) -> Result<(), FreezeError> {
+        let written = template.state(true).and_then(|file| File::from(file).write_all(STATE));
+        written.map_err(|error| FreezeError::Failed(error.to_string()))
+    }
+
+    async fn insert(&self, disk: &Disk) -> Result<(), InsertError> {
+        let opened = File::open(&disk.path);
+        opened.map(drop).map_err(|source| InsertError::OpenFile { path: disk.path.clone(), source })
     }
 
     async fn quit(&self) -> Result<(), QuitError> {

@@ -1,7 +1,7 @@
 //! The same expectations of both machines: a real QEMU with a tiny kernel of our own, and the simulated one.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // Helpers of tests, outside of test functions.
 
-use orrery_vmm::{Console, Disk, LaunchError, LaunchSpec, Machine, Nic, Qemu, Simulated};
+use orrery_vmm::{Console, Disk, Kernel, LaunchError, LaunchSpec, Machine, Nic, Qemu, Simulated, Start};
 use orrery_wire::machine::Acceleration;
 use std::{
     path::{Path, PathBuf},
@@ -43,13 +43,11 @@ impl Bench {
         std::fs::write(path("disk"), vec![0; 1024 * 1024]).unwrap();
         LaunchSpec {
             name: "test".into(),
-            kernel: path("kernel"),
-            initrd: path("initrd"),
-            append: String::new(),
+            start: Start::Kernel(Kernel { image: path("kernel"), initrd: path("initrd"), append: String::new() }),
             memory_bytes: 64 * 1024 * 1024,
             vcpus: 1,
             acceleration: Acceleration::Tcg,
-            disks: vec![Disk { path: path("disk"), serial: "one".into(), read_only: true }],
+            disks: vec![Disk { slot: 0, path: path("disk"), serial: "one".into(), read_only: true }],
             nics: Vec::new(),
             credentials: None,
             cgroups: Vec::new(),
@@ -98,7 +96,8 @@ async fn a_guest_that_is_killed_ends_with_signal_9() {
 async fn a_missing_kernel_or_disk_is_reported_with_its_path() {
     for bench in benches() {
         let mut spec = bench.spec(IDLE);
-        spec.kernel = "/nonexistent/kernel".into();
+        let (image, initrd) = ("/nonexistent/kernel".into(), "/dev/null".into());
+        spec.start = Start::Kernel(Kernel { image, initrd, append: String::new() });
         let error = bench.machine.launch(spec).await.err().unwrap();
         assert!(matches!(&error, LaunchError::OpenFile { path, .. } if path == Path::new("/nonexistent/kernel")));
         let mut spec = bench.spec(IDLE);

@@ -8,7 +8,7 @@ use crate::{
     link::{Link, LinkEnd, QUICK, bring_up, keep_clock},
     phase::Input,
 };
-use orrery_vmm::{Guest, LaunchError, MachineExit, Running};
+use orrery_vmm::{Guest, LaunchError, LaunchSpec, MachineExit, Running, Start};
 use orrery_wire::{
     guest::{GuestRequest, Identity},
     shim::reason,
@@ -142,8 +142,10 @@ impl Boot {
 
 impl Driver {
     /// Starts QEMU and what goes with it.
-    pub(super) async fn launch(&mut self, identity: Identity) {
-        match self.machine.launch(launch::spec(&self.config)).await {
+    pub(super) async fn launch(&mut self, mut identity: Identity) {
+        let spec = launch::spec(&self.config, self.template.as_ref());
+        identity.disks = Some(launch::guest_disks(&spec));
+        match self.launch_or_boot(spec).await {
             Ok(running) => {
                 self.record.begin_boot(now());
                 let number = self.record.boot;
@@ -151,6 +153,24 @@ impl Driver {
                 self.feed(Input::Launched);
             }
             Err(error) => self.launch_failed(&error),
+        }
+    }
+
+    /// A machine that is no clone of its template after all boots: that takes longer and does as well.
+    async fn launch_or_boot(&self, spec: LaunchSpec) -> Result<Running, LaunchError> {
+        if self.template.is_none() {
+            return self.machine.launch(spec).await;
+        }
+        let boots = LaunchSpec { start: Start::Kernel(launch::kernel(&self.config)), ..spec.clone() };
+        match self.machine.launch(spec).await {
+            Ok(running) => {
+                tracing::info!("the machine goes on from its template");
+                Ok(running)
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the machine boots, as its template is of no use");
+                self.machine.launch(boots).await
+            }
         }
     }
 

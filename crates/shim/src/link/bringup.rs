@@ -15,6 +15,13 @@ const CLOCK_EVERY: Duration = Duration::from_secs(10);
 
 /// Says hello until the guest answers, then gives it its identity.
 pub(crate) async fn bring_up(link: &Link, mut identity: Identity) -> Result<(), Failure> {
+    greet(link).await?;
+    identity.unix_nanos = clock::now();
+    link.request(GuestRequest::Configure(identity), START).await.map(drop)
+}
+
+/// Says hello until the guest answers, and gives the version that both speak.
+pub(crate) async fn greet(link: &Link) -> Result<u32, Failure> {
     let mut ready = link.ready();
     let version = loop {
         link.say_hello().await?;
@@ -27,18 +34,16 @@ pub(crate) async fn bring_up(link: &Link, mut identity: Identity) -> Result<(), 
         }
     };
     match version {
-        Some(version) if orrery_wire::guest::VERSIONS.contains(&version) => {}
+        Some(version) if orrery_wire::guest::VERSIONS.contains(&version) => Ok(version),
         Some(version) => {
             let text = format!("the guest's init chose version {version}, which it was not offered");
-            return Err(Failure::new(reason::GUEST_FAILED, text));
+            Err(Failure::new(reason::GUEST_FAILED, text))
         }
         None => {
             let text = "the guest's init speaks no version of ours; install the init that came with this build";
-            return Err(Failure::new(reason::GUEST_FAILED, text));
+            Err(Failure::new(reason::GUEST_FAILED, text))
         }
     }
-    identity.unix_nanos = clock::now();
-    link.request(GuestRequest::Configure(identity), START).await.map(drop)
 }
 
 /// Sets the guest's clock from time to time, for as long as the link lasts.

@@ -1,8 +1,10 @@
 //! A shim in this process, with directories of its own, and a client for its socket.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)] // Helpers of tests; each test file uses its own part of them.
 
+pub mod real;
+
 use orrery_shim::{Config, RunError, run_with};
-use orrery_vmm::Machine;
+use orrery_vmm::{Machine, Template};
 use orrery_wire::{
     frame::MAX_PAYLOAD,
     guest::{Confinement, ContainerSpec, Identity, ProcessExit, ProcessSpec, reason as guest_reason},
@@ -36,6 +38,7 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 pub struct Shim {
     pub directory: tempfile::TempDir,
     pub config: Config,
+    pub template: Option<Template>,
     shutdown: CancellationToken,
     task: Option<JoinHandle<Result<(), RunError>>>,
     /// Stands for the shim's process: it takes all of its tasks with it.
@@ -63,7 +66,8 @@ impl Shim {
         std::fs::write(path("initrd"), "i").unwrap();
         let mut config = config(directory.path());
         change(&mut config);
-        let mut shim = Self { directory, config, shutdown: CancellationToken::new(), task: None, runtime: None };
+        let mut shim =
+            Self { directory, config, template: None, shutdown: CancellationToken::new(), task: None, runtime: None };
         shim.begin(machine).await;
         shim
     }
@@ -71,7 +75,12 @@ impl Shim {
     async fn begin(&mut self, machine: impl Machine + 'static) {
         self.shutdown = CancellationToken::new();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let task = runtime.spawn(run_with(Arc::new(machine), self.config.clone(), self.shutdown.clone()));
+        let task = runtime.spawn(run_with(
+            Arc::new(machine),
+            self.config.clone(),
+            self.template.clone(),
+            self.shutdown.clone(),
+        ));
         self.task = Some(task);
         self.runtime.replace(runtime).into_iter().for_each(Runtime::shutdown_background);
         within("the socket", async {
@@ -328,6 +337,7 @@ pub fn identity() -> Identity {
     Identity {
         hostname: "hello".into(),
         interfaces: Vec::new(),
+        disks: None,
         nameservers: Vec::new(),
         search_domains: Vec::new(),
         resolver_options: Vec::new(),

@@ -1,10 +1,19 @@
 //! A QEMU that runs: the task that owns its process, and the handle on it.
 
-use super::qmp::Qmp;
-use crate::machine::{ExitWatch, Guest, MachineExit, QuitError};
+use super::{
+    arguments::{disk_node, slot_id},
+    launch::memory_is_shared,
+    qmp::{Qmp, QmpError},
+};
+use crate::{
+    machine::{Disk, ExitWatch, FreezeError, Guest, InsertError, MachineExit, QuitError},
+    template::Template,
+};
 use async_trait::async_trait;
 use serde_json::json;
-use std::{os::unix::process::ExitStatusExt, process::ExitStatus, sync::Arc};
+use std::{
+    fs::OpenOptions, os::fd::OwnedFd, os::unix::process::ExitStatusExt, process::ExitStatus, sync::Arc, time::Duration,
+};
 use tokio::{
     io::AsyncReadExt,
     process::{Child, ChildStderr},
@@ -12,6 +21,11 @@ use tokio::{
     task::JoinHandle,
 };
 
+/// How long the state of a guest's devices may take to be written; it is less than a megabyte.
+const FREEZES_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Descriptor sets of disks that come later begin here; those of disks that are there at the start are below.
+const LATER_SETS: u64 = 256;
 /// Bytes of QEMU's standard error that are kept.
 const MAX_STDERR: usize = 4096;
 
@@ -76,7 +90,9 @@ async fn keeper(
 }
 
 fn describe(status: Option<ExitStatus>, reason: Option<String>, words: &str) -> MachineExit {
-    let said = words.lines().rfind(|line| !line.trim().is_empty()).map(|line| line.trim().to_owned());
+    // A warning, such as that of an interface without cable, explains no end.
+    let telling = |line: &&str| !line.trim().is_empty() && !line.contains(": warning: ");
+    let said = words.lines().rfind(telling).map(|line| line.trim().to_owned());
     MachineExit {
         code: status.and_then(|status| status.code()),
         signal: status.and_then(|status| status.signal()),
@@ -102,6 +118,24 @@ pub(crate) struct QemuGuest {
     monitor: Qmp,
 }
 
+impl QemuGuest {
+    /// Waits until the state is written.
+    async fn saved(&self) -> Result<(), FreezeError> {
+        let failed = |source| FreezeError::Monitor { doing: "tell how far the state is saved", source };
+        let saved = async {
+            loop {
+                let progress = self.monitor.execute("query-migrate", json!({})).await.map_err(failed)?;
+                match progress["status"].as_str() {
+                    Some("completed") => return Ok(()),
+                    Some("failed" | "cancelled") => return Err(FreezeError::Failed(progress.to_string())),
+                    _ => tokio::time::sleep(LOOK_EVERY).await,
+                }
+            }
+        };
+        tokio::time::timeout(FREEZES_WITHIN, saved).await.map_err(|_elapsed| failed(QmpError::TimedOut))?
+    }
+}
+
 #[async_trait]
 impl Guest for QemuGuest {
     fn pid(&self) -> Option<u32> {
@@ -110,6 +144,34 @@ impl Guest for QemuGuest {
 
     async fn wait(&self) -> MachineExit {
         self.process.exit.wait().await
+    }
+
+    async fn freeze(&self, template: &Template) -> Result<(), FreezeError> {
+        let failed = |doing| move |source| FreezeError::Monitor { doing, source };
+        let qmp = &self.monitor;
+        let shared = qmp.execute("migrate-set-capabilities", memory_is_shared()).await;
+        shared.map_err(failed("leave the memory out of the state"))?;
+        let open = failed("take the file for the state");
+        let state = template.state(true).map_err(|error| open(QmpError::Socket(error)))?;
+        let taken = qmp.execute_with("getfd", json!({"fdname": "state"}), Some(state)).await;
+        taken.map_err(failed("take the file for the state"))?;
+        let begun = qmp.execute("migrate", json!({"uri": "fd:state"})).await;
+        begun.map_err(failed("save the state of the guest"))?;
+        self.saved().await
+    }
+
+    async fn insert(&self, disk: &Disk) -> Result<(), InsertError> {
+        let file = OpenOptions::new().read(true).write(!disk.read_only).open(&disk.path);
+        let file = file.map_err(|source| InsertError::OpenFile { path: disk.path.clone(), source })?;
+        let failed = |source| InsertError::Monitor { slot: disk.slot, source };
+        let set = LATER_SETS + u64::from(disk.slot);
+        let qmp = &self.monitor;
+        qmp.execute_with("add-fd", json!({"fdset-id": set}), Some(OwnedFd::from(file))).await.map_err(failed)?;
+        let node = disk_node(disk, set);
+        qmp.execute("blockdev-add", node.clone()).await.map_err(failed)?;
+        let device = format!("/machine/peripheral/{}", slot_id(disk.slot));
+        let put = json!({"path": device, "property": "drive", "value": node["node-name"]});
+        qmp.execute("qom-set", put).await.map(drop).map_err(failed)
     }
 
     async fn quit(&self) -> Result<(), QuitError> {

@@ -8,12 +8,13 @@ use super::{
     qmp::{Qmp, QmpError},
     tap,
 };
-use crate::machine::{LaunchError, LaunchSpec, Running};
+use crate::machine::{DISK_SLOTS, LaunchError, LaunchSpec, NIC_SLOTS, Running, Start};
 use orrery_wire::machine::Acceleration;
+use serde_json::{Value, json};
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::fd::OwnedFd,
+    os::fd::{OwnedFd, RawFd},
     os::unix::{fs::MetadataExt, net::UnixStream as StdStream},
     path::Path,
     process::Stdio,
@@ -34,7 +35,8 @@ struct Ends {
 
 /// Starts the machine with the QEMU at `program`.
 pub(crate) async fn launch(program: &Path, spec: &LaunchSpec) -> Result<Running, LaunchError> {
-    let (ends, descriptors, kept) = open_all(spec)?;
+    check_clone(spec)?;
+    let (ends, descriptors, state, kept) = open_all(spec)?;
     let device_group = match spec.acceleration {
         Acceleration::Kvm => kvm_group(),
         Acceleration::Tcg => None,
@@ -58,12 +60,44 @@ pub(crate) async fn launch(program: &Path, spec: &LaunchSpec) -> Result<Running,
     drop(command);
     let process = Process::keep(child);
     tokio::spawn(console::copy(ends.serial, spec.console.clone()));
-    match Qmp::connect(ends.monitor).await {
+    match connect(ends.monitor, state).await {
         Ok(monitor) => {
             let guest = process.into_guest(monitor);
             Ok(Running { control: Box::new(ends.control), guest: Arc::new(guest) })
         }
         Err(error) => Err(explain(process, error).await),
+    }
+}
+
+/// Gets the monitor's attention, and has a clone take the state that is in the descriptor `state` of QEMU.
+async fn connect(monitor: UnixStream, state: Option<RawFd>) -> Result<Qmp, QmpError> {
+    let monitor = Qmp::connect(monitor).await?;
+    if let Some(state) = state {
+        monitor.execute("migrate-set-capabilities", memory_is_shared()).await?;
+        let mut changes = monitor.run_state();
+        monitor.execute("migrate-incoming", json!({"uri": format!("fd:{state}")})).await?;
+        // It goes on by itself once it has the state, as the template did not stand still when it was saved.
+        monitor.running(&mut changes).await?;
+    }
+    Ok(monitor)
+}
+
+/// The memory is not part of the state.
+pub(super) fn memory_is_shared() -> Value {
+    json!({"capabilities": [{"capability": "x-ignore-shared", "state": true}]})
+}
+
+fn check_clone(spec: &LaunchSpec) -> Result<(), LaunchError> {
+    match &spec.start {
+        Start::Kernel(_) | Start::Template(..) => Ok(()),
+        Start::Clone(template) if !template.is_sealed() => Err(LaunchError::NoClone("the template is not sealed")),
+        Start::Clone(_) if spec.disks.iter().any(|disk| disk.slot >= DISK_SLOTS) => {
+            Err(LaunchError::NoClone("it has more disks than templates have slots"))
+        }
+        Start::Clone(_) if spec.nics.len() > NIC_SLOTS => {
+            Err(LaunchError::NoClone("it has more network interfaces than templates"))
+        }
+        Start::Clone(_) => Ok(()),
     }
 }
 
@@ -85,7 +119,10 @@ async fn explain(process: Process, error: QmpError) -> LaunchError {
     }
 }
 
-fn open_all(spec: &LaunchSpec) -> Result<(Ends, Descriptors, Vec<OwnedFd>), LaunchError> {
+/// Our ends, the numbers of QEMU's descriptors, that of a clone's state, and the descriptors.
+type Opened = (Ends, Descriptors, Option<RawFd>, Vec<OwnedFd>);
+
+fn open_all(spec: &LaunchSpec) -> Result<Opened, LaunchError> {
     let mut kept = Vec::new();
     let mut keep = |fd: OwnedFd| {
         let number = number(&fd);
@@ -95,12 +132,24 @@ fn open_all(spec: &LaunchSpec) -> Result<(Ends, Descriptors, Vec<OwnedFd>), Laun
     let (monitor, their_monitor) = pair()?;
     let (serial, their_serial) = pair()?;
     let (control, their_control) = pair()?;
+    let (boot, memory, state) = match &spec.start {
+        Start::Kernel(kernel) => (Some(kernel), None, None),
+        Start::Template(kernel, template) => (Some(kernel), Some(template.memory()), None),
+        Start::Clone(template) => (None, Some(template.memory()), Some(template.state(false))),
+    };
+    let boot = boot.map(|kernel| {
+        let image = open("the kernel", &kernel.image, true)?;
+        Ok((image, open("the initial file system", &kernel.initrd, true)?))
+    });
+    let boot = boot.transpose()?.map(|(image, initrd)| (keep(image), keep(initrd)));
+    let memory = memory.transpose().map_err(LaunchError::Template)?.map(&mut keep);
+    let state = state.transpose().map_err(LaunchError::Template)?.map(&mut keep);
     let mut descriptors = Descriptors {
         monitor: keep(their_monitor),
         serial: keep(their_serial),
         control: keep(their_control),
-        kernel: keep(open("the kernel", &spec.kernel, true)?),
-        initrd: keep(open("the initial file system", &spec.initrd, true)?),
+        boot,
+        memory,
         disks: Vec::new(),
         taps: Vec::new(),
     };
@@ -111,7 +160,7 @@ fn open_all(spec: &LaunchSpec) -> Result<(Ends, Descriptors, Vec<OwnedFd>), Laun
         let fd = tap::open(&nic.tap).map_err(|source| LaunchError::OpenTap { tap: nic.tap.clone(), source })?;
         descriptors.taps.push(keep(fd));
     }
-    Ok((Ends { monitor, serial, control }, descriptors, kept))
+    Ok((Ends { monitor, serial, control }, descriptors, state, kept))
 }
 
 fn pair() -> Result<(UnixStream, OwnedFd), LaunchError> {

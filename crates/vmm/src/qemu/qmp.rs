@@ -3,10 +3,17 @@
 //! One task owns the socket. Commands go to it over a bounded channel, each with its own answer; they may overlap, QEMU
 //! answers them by id. Events are logged; the reason of a shutdown is kept for the report of the guest's end.
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
-use std::{collections::HashMap, io, time::Duration};
+use std::{
+    collections::HashMap,
+    io::{self, IoSlice},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest},
     net::UnixStream,
     net::unix::{OwnedReadHalf, OwnedWriteHalf},
     sync::{mpsc, oneshot, watch},
@@ -43,12 +50,16 @@ pub enum QmpError {
 pub(crate) struct Qmp {
     commands: mpsc::Sender<Command>,
     shutdown_reason: watch::Receiver<Option<String>>,
+    /// How often the guest has begun to run.
+    resumed: watch::Receiver<u64>,
 }
 
 #[derive(Debug)]
 struct Command {
     name: &'static str,
     arguments: Value,
+    /// Given to QEMU with the command.
+    file: Option<OwnedFd>,
     answer: oneshot::Sender<Result<Value, QmpError>>,
 }
 
@@ -63,21 +74,45 @@ impl Qmp {
         }
         let (commands, receiver) = mpsc::channel(QUEUE);
         let (reason, shutdown_reason) = watch::channel(None);
-        tokio::spawn(Task { write, waiting: HashMap::new(), next_id: 0, reason }.run(lines, receiver));
-        let qmp = Self { commands, shutdown_reason };
+        let (resumes, resumed) = watch::channel(0);
+        tokio::spawn(Task { write, waiting: HashMap::new(), next_id: 0, reason, resumes }.run(lines, receiver));
+        let qmp = Self { commands, shutdown_reason, resumed };
         qmp.execute("qmp_capabilities", json!({})).await?;
         Ok(qmp)
     }
 
     /// Carries out one command and gives its result.
     pub(crate) async fn execute(&self, name: &'static str, arguments: Value) -> Result<Value, QmpError> {
+        self.execute_with(name, arguments, None).await
+    }
+
+    /// The same for a command that takes a file.
+    pub(crate) async fn execute_with(
+        &self,
+        name: &'static str,
+        arguments: Value,
+        file: Option<OwnedFd>,
+    ) -> Result<Value, QmpError> {
         let exchange = async {
             let (answer, result) = oneshot::channel();
-            let command = Command { name, arguments, answer };
+            let command = Command { name, arguments, file, answer };
             self.commands.send(command).await.map_err(|_closed| QmpError::Closed)?;
             result.await.map_err(|_dropped| QmpError::Closed)?
         };
         tokio::time::timeout(PATIENCE, exchange).await.map_err(|_elapsed| QmpError::TimedOut)?
+    }
+
+    /// What [`Qmp::running`] waits with; to be taken before what makes the guest run.
+    pub(crate) fn run_state(&self) -> watch::Receiver<u64> {
+        let mut resumed = self.resumed.clone();
+        resumed.mark_unchanged();
+        resumed
+    }
+
+    /// Waits until the guest has begun to run since `changes` was taken.
+    pub(crate) async fn running(&self, changes: &mut watch::Receiver<u64>) -> Result<(), QmpError> {
+        let changed = tokio::time::timeout(PATIENCE, changes.changed()).await.map_err(|_elapsed| QmpError::TimedOut)?;
+        changed.map_err(|_gone| QmpError::Closed)
     }
 
     /// Why the guest went down, when QEMU has said so: `guest-shutdown`, `guest-panic`, `host-qmp-quit` ...
@@ -91,6 +126,7 @@ struct Task {
     waiting: HashMap<u64, oneshot::Sender<Result<Value, QmpError>>>,
     next_id: u64,
     reason: watch::Sender<Option<String>>,
+    resumes: watch::Sender<u64>,
 }
 
 impl Task {
@@ -119,7 +155,11 @@ impl Task {
         self.next_id += 1;
         self.waiting.retain(|_, answer| !answer.is_closed());
         let line = json!({"execute": command.name, "arguments": command.arguments, "id": self.next_id});
-        let written = self.write.write_all(format!("{line}\n").as_bytes()).await;
+        let line = format!("{line}\n");
+        let written = match command.file {
+            None => self.write.write_all(line.as_bytes()).await,
+            Some(file) => write_with(&mut self.write, line.as_bytes(), file.as_fd()).await,
+        };
         match written {
             Ok(()) => drop(self.waiting.insert(self.next_id, command.answer)),
             Err(error) => drop(command.answer.send(Err(QmpError::Socket(error)))),
@@ -132,6 +172,8 @@ impl Task {
             if event == "SHUTDOWN" {
                 let reason = message["data"]["reason"].as_str().unwrap_or("unknown").to_owned();
                 self.reason.send_replace(Some(reason));
+            } else if event == "RESUME" {
+                self.resumes.send_modify(|times| *times += 1);
             }
             return;
         }
@@ -143,6 +185,23 @@ impl Task {
         // Who asked may have given up.
         let _ = answer.send(result);
     }
+}
+
+/// Writes `bytes` with `file` beside the first of them.
+async fn write_with(write: &mut OwnedWriteHalf, bytes: &[u8], file: BorrowedFd<'_>) -> io::Result<()> {
+    let stream: &UnixStream = write.as_ref();
+    let sent = stream
+        .async_io(Interest::WRITABLE, || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut ancillary = SendAncillaryBuffer::new(&mut space);
+            let files = [file];
+            if !ancillary.push(SendAncillaryMessage::ScmRights(&files)) {
+                return Err(io::Error::other("the file does not fit the message"));
+            }
+            Ok(sendmsg(stream, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)?)
+        })
+        .await?;
+    write.write_all(&bytes[sent..]).await
 }
 
 /// The monitor's lines as JSON.
