@@ -17,10 +17,10 @@ pub struct MilliCpu(pub u64);
 pub struct Bytes(pub u64);
 
 impl Bytes {
-    /// `count` mebibytes.
+    /// `count` mebibytes; the largest amount when that is more.
     #[must_use]
     pub const fn mebibytes(count: u64) -> Self {
-        Self(count * 1024 * 1024)
+        Self(count.saturating_mul(1024 * 1024))
     }
 
     /// Whole mebibytes, rounded up.

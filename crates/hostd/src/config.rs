@@ -7,6 +7,7 @@ use orrery_wire::machine::Acceleration;
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Everything that a host agent needs to know. Checked by [`Config::check`] before anything is touched.
@@ -38,8 +39,10 @@ pub struct Config {
     pub hypervisor: Hypervisor,
     /// What machines may use in total.
     pub capacity: Capacity,
-    /// The machine in slot `n` runs as this user id plus `n`.
+    /// The machine in slot `n` runs as this user id plus `n`, and what makes templates as the one after the last slot's.
     pub uid_base: u32,
+    /// How guests start without booting; without it every guest boots.
+    pub templates: Option<TemplateSettings>,
     /// Where control groups are mounted, normally `/sys/fs/cgroup`.
     pub cgroup_root: PathBuf,
     /// The manager to report to; without one the host serves its socket only.
@@ -75,6 +78,26 @@ pub struct Capacity {
     pub memory_bytes: u64,
     /// Most machines at once.
     pub machine_slots: u32,
+}
+
+/// How guests start without booting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateSettings {
+    /// What has a template from the start, by resource pool. Others get one with their first machine, which itself boots.
+    pub ahead: Vec<(String, GuestSize)>,
+    /// Most templates at once. Each takes the memory that its guest has touched when it has booted.
+    pub most: usize,
+    /// How long one serves before it is made anew.
+    pub max_age: Duration,
+}
+
+/// The size of a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GuestSize {
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Virtual CPUs.
+    pub vcpus: u32,
 }
 
 /// The manager that a host reports to.
@@ -139,6 +162,11 @@ impl Config {
     #[must_use]
     pub fn gateway(&self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.machine_range.network()).saturating_add(1))
+    }
+
+    /// The user that templates are made as.
+    pub(crate) fn maker_uid(&self) -> u32 {
+        self.uid_base + self.capacity.machine_slots
     }
 
     pub(crate) fn layout(&self) -> Layout {

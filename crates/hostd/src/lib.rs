@@ -13,6 +13,7 @@
 //! * one task accepts connections on the Unix socket, one more serves each connection, and each request that changes
 //!   something runs in a task of its own, so that it ends well when its client has gone away;
 //! * one task goes over the machines every few seconds (`host::Host::reconcile`);
+//! * one task makes templates, so that guests need not boot (`templates`);
 //! * one task reports to the manager and keeps the host's credentials fresh (`manager`); the newest enrolment is in a
 //!   watch channel that the socket's tasks read. Without the manager everything else goes on.
 //!
@@ -39,7 +40,8 @@ mod run;
 mod scratch;
 mod server;
 mod shims;
+mod templates;
 
-pub use config::{Capacity, Config, GuestBoot, Hypervisor, ManagerLink};
+pub use config::{Capacity, Config, GuestBoot, GuestSize, Hypervisor, ManagerLink, TemplateSettings};
 pub use ledger::{Grant, Ledger, Refusal, RestoreError};
 pub use run::{RunError, TearDownError, run, tear_down};

@@ -2,15 +2,25 @@
 //! it outlives us.
 #![allow(unsafe_code)]
 
+use orrery_vmm::Template;
 use orrery_wire::machine::ShimPid;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::{
+    io::{FdFlags, fcntl_setfd},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, setpriority_process},
+};
 use std::{
     fs, io,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsRawFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::Path,
     process::Stdio,
 };
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    process::Child,
+};
 
 /// A process that is pinned: its id can't become another's while this value is held.
 #[derive(Debug)]
@@ -84,9 +94,21 @@ pub(crate) fn shim_by_file(pid_file: &Path, config: &Path) -> Option<Process> {
     Process::open(record.pid, |pid| start_time(pid) == Some(record.start_time) && is_shim_of(pid, config))
 }
 
+/// How a shim is started beyond its configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Manner<'a> {
+    /// What it goes on from.
+    pub(crate) template: Option<&'a Template>,
+    /// Whether it makes the template and ends, with whatever time others leave to it.
+    pub(crate) makes_template: bool,
+}
+
+/// The niceness of what nobody waits for.
+const LAST_IN_LINE: i32 = 19;
+
 /// Starts a shim in a session of its own, so that no signal to ours reaches it, with its output appended to `log`. It
 /// goes on when we end; while we live, the runtime reaps it.
-pub(crate) fn spawn_shim(command: &[String], config: &Path, log: &Path) -> io::Result<u32> {
+pub(crate) fn spawn_shim(command: &[String], config: &Path, log: &Path, manner: &Manner<'_>) -> io::Result<Child> {
     let (program, arguments) = command
         .split_first()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the shim's command is empty"))?;
@@ -94,17 +116,30 @@ pub(crate) fn spawn_shim(command: &[String], config: &Path, log: &Path) -> io::R
     let errors = output.try_clone()?;
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).arg("--config").arg(config).current_dir("/");
+    let given = manner.template.map(|template| template.files().map(|file| file.as_raw_fd()));
+    if let Some([memory, state]) = given {
+        command.arg("--template").arg(format!("{memory},{state}"));
+    }
+    if manner.makes_template {
+        command.arg("--make-template");
+    }
+    let last = manner.makes_template;
     command.stdin(Stdio::null()).stdout(output).stderr(errors).kill_on_drop(false);
-    // SAFETY: between fork and exec only the system call setsid is made, which is async-signal-safe and allocates
-    // nothing.
+    // SAFETY: between fork and exec only system calls are made, which are async-signal-safe and allocate nothing. The
+    // template's files are open: it is borrowed until the child was started.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             nix::unistd::setsid()?;
+            for file in given.into_iter().flatten() {
+                fcntl_setfd(BorrowedFd::borrow_raw(file), FdFlags::empty())?;
+            }
+            if last {
+                setpriority_process(None, LAST_IN_LINE)?;
+            }
             Ok(())
         });
     }
-    let child = command.spawn()?;
-    child.id().ok_or_else(|| io::Error::other("the shim ended at once"))
+    command.spawn()
 }
 
 #[cfg(test)]
@@ -127,7 +162,8 @@ mod tests {
         nix::unistd::mkfifo(&never_written, nix::sys::stat::Mode::S_IRWXU).unwrap();
         // `sh -c TEXT --config FILE` waits for a writer and has the file among its arguments.
         let command = ["sh", "-c", &format!("read line < {}", never_written.display())].map(str::to_owned);
-        let pid = spawn_shim(&command, &config, &directory.path().join("log")).unwrap();
+        let log = directory.path().join("log");
+        let pid = spawn_shim(&command, &config, &log, &Manner::default()).unwrap().id().unwrap();
         let found = find_shim(&directory.path().join("none.pid"), &config).expect("it runs");
         assert_eq!(found.pid(), pid);
         let record = |start_time| serde_json::to_vec(&ShimPid { pid, start_time }).unwrap();

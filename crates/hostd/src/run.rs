@@ -12,6 +12,7 @@ use crate::{
     records::{DiskRecords, machine_directories},
     server::{Service, serve},
     shims::HostShims,
+    templates::Templates,
 };
 use ipnet::Ipv4Net;
 use nix::fcntl::{Flock, FlockArg};
@@ -108,9 +109,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let network = Arc::new(Network::connect().map_err(RunError::Network)?);
     prepare_network(&network, &config).await?;
 
+    let templates = Templates::new(&config);
     // A start that is broken off here is a crash like any other: the next one goes on.
     let started = tokio::select! {
-        started = Host::start(settings(&config), world(&config, &network)) => started,
+        started = Host::start(settings(&config), world(&config, &network, templates.clone())) => started,
         () = shutdown.cancelled() => return Ok(()),
     };
     let host = started.map_err(|error: StartError| RunError::Machines(chain(&error)))?;
@@ -120,6 +122,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 
     let mut background = JoinSet::new();
     background.spawn(reconcile(host.clone()));
+    if let Some(templates) = templates {
+        background.spawn(templates.run());
+    }
     let (enrolled, enrolment) = watch::channel(None);
     if let Some(link) = config.manager.clone() {
         let (machines, holder) = (host.clone(), host.clone());
@@ -162,7 +167,7 @@ pub async fn tear_down(config: Config) -> Result<(), TearDownError> {
     match Network::connect() {
         Ok(network) => {
             let network = Arc::new(network);
-            remove_machines(&world(&config, &network), &layout, &mut left).await;
+            remove_machines(&world(&config, &network, None), &layout, &mut left).await;
             if let Err(error) = network.delete_bridge(&config.bridge, config.machine_range).await {
                 left.push(chain(&error));
             }
@@ -228,7 +233,7 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-fn world(config: &Config, network: &Arc<Network>) -> World {
+fn world(config: &Config, network: &Arc<Network>, templates: Option<Arc<Templates>>) -> World {
     let devices = HostDevices {
         network: network.clone(),
         bridge: config.bridge.clone(),
@@ -240,7 +245,7 @@ fn world(config: &Config, network: &Arc<Network>) -> World {
     World {
         records: Arc::new(DiskRecords::new(config.layout())),
         devices: Arc::new(devices),
-        shims: Arc::new(HostShims::new(config)),
+        shims: Arc::new(HostShims::new(config, templates)),
     }
 }
 

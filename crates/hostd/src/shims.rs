@@ -13,8 +13,9 @@ use crate::{
     effects::{EffectError, ShimView, Shims, failed},
     intent::Intent,
     naming::Naming,
-    process::{self, Process},
+    process::{self, Manner, Process},
     records::{blocking, write_json},
+    templates::Templates,
 };
 use async_trait::async_trait;
 use orrery_api::names::MachineId;
@@ -22,7 +23,7 @@ use orrery_wire::{
     machine::{SHIM_CONFIG_VERSION, ShimConfig},
     shim::{ShimReply, ShimRequest, VERSIONS},
 };
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
@@ -64,10 +65,11 @@ pub(crate) struct HostShims {
     pub(crate) guest: GuestBoot,
     pub(crate) hypervisor: Hypervisor,
     pub(crate) uid_base: u32,
+    pub(crate) templates: Option<Arc<Templates>>,
 }
 
 impl HostShims {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, templates: Option<Arc<Templates>>) -> Self {
         Self {
             layout: config.layout(),
             naming: Naming::new(&config.instance, &config.host),
@@ -76,6 +78,7 @@ impl HostShims {
             guest: config.guest.clone(),
             hypervisor: config.hypervisor.clone(),
             uid_base: config.uid_base,
+            templates,
         }
     }
 
@@ -135,10 +138,13 @@ impl HostShims {
         self.groups.kill(&self.naming.machine_group(id, &intent.spec));
         let written = path.clone();
         blocking(move || write_json(&written, &config)).await?;
-        let pid = process::spawn_shim(&command, &path, &log)
+        let template = self.templates.as_ref().and_then(|templates| templates.want(&intent.spec));
+        let manner = Manner { template: template.as_ref(), makes_template: false };
+        let child = process::spawn_shim(&command, &path, &log, &manner)
             .map_err(failed(format!("start the shim {} of machine {id}", command.join(" "))))?;
-        info!(machine = %id, pid, "started a shim");
-        Process::open(pid, |_| true).ok_or_else(|| {
+        let pid = child.id();
+        info!(machine = %id, pid, template = template.is_some(), "started a shim");
+        pid.and_then(|pid| Process::open(pid, |_| true)).ok_or_else(|| {
             EffectError::new(
                 format!("start the shim of machine {id}"),
                 ShimError::Ended { log: log.display().to_string() },

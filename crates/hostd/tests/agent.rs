@@ -134,6 +134,7 @@ fn config(directory: &Path, instance: &str) -> Config {
         },
         capacity: Capacity { cpu_milli: 2000, memory_bytes: 1 << 30, machine_slots: 8 },
         uid_base: 61_000,
+        templates: None,
         cgroup_root: "/sys/fs/cgroup".into(),
         manager: None,
     }

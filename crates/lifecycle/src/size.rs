@@ -1,12 +1,14 @@
 //! How large a machine a pod needs.
 //!
 //! ```text
-//!   guest memory = max(160 MiB, 96 MiB for kernel, init and writable layers + what the containers may use)
+//!   guest memory = the least class that holds 96 MiB for kernel, init and writable layers + what the containers may use
+//!   classes      = 160, 256, 384, 512, 768, 1024, 1536 MiB ...: each power of two, and one and a half of it
 //!   what the containers may use = max(sum over containers, largest init container)
 //!   one container = its limit, else its request, else 128 MiB
 //!   vCPUs = max(1, ceil(CPU by the same rule; nothing when neither limit nor request is given))
 //! ```
 //!
+//! Classes are few, so that machines of many pods can go on from the same template.
 //! Init containers run one after another before the others, so only the largest of them counts.
 
 use crate::pod::{ContainerView, PodView};
@@ -17,6 +19,8 @@ use orrery_api::units::{Bytes, MilliCpu};
 pub const GUEST_BASE: Bytes = Bytes::mebibytes(96);
 /// The smallest guest that boots with room to work.
 pub const SMALLEST_GUEST: Bytes = Bytes::mebibytes(160);
+/// The class after the smallest, from which on they grow by halves.
+const SECOND_CLASS: u64 = 256;
 /// What a container without limit and request is given.
 pub const DEFAULT_CONTAINER: Bytes = Bytes::mebibytes(128);
 /// Memory of the host that a machine takes beyond its guest's: QEMU with its devices, the shim, and under emulation the
@@ -48,15 +52,30 @@ pub fn machine_size(pod: &PodView) -> MachineSize {
     let cpu_for_guest = over(pod, |c| c.cpu_limit.or(c.cpu_request).map_or(0, |cpu| cpu.0));
     let cpu_reserved = over(pod, |c| c.cpu_request.or(c.cpu_limit).map_or(0, |cpu| cpu.0));
     let memory = over(pod, |c| c.memory_limit.or(c.memory_request).unwrap_or(DEFAULT_CONTAINER).0);
-    let guest = GUEST_BASE.0.saturating_add(memory).max(SMALLEST_GUEST.0);
-    // Whole mebibytes: a machine monitor takes no less.
-    let guest = Bytes::mebibytes(Bytes(guest).as_mebibytes_ceil());
     MachineSize {
         vcpus: u32::try_from(cpu_for_guest.div_ceil(1000)).unwrap_or(u32::MAX).max(1),
         cpu: MilliCpu(cpu_reserved),
-        memory: guest,
+        memory: memory_class(Bytes(GUEST_BASE.0.saturating_add(memory))),
         overhead: OVERHEAD,
     }
+}
+
+/// The size of the machine for a pod of one container that asks for nothing.
+#[must_use]
+pub fn default_machine_size() -> MachineSize {
+    let memory = memory_class(Bytes(GUEST_BASE.0 + DEFAULT_CONTAINER.0));
+    MachineSize { vcpus: 1, cpu: MilliCpu(0), memory, overhead: OVERHEAD }
+}
+
+/// The least class that holds `need`. Beyond what classes can double to, whole mebibytes.
+fn memory_class(need: Bytes) -> Bytes {
+    let need = need.as_mebibytes_ceil();
+    if need <= SMALLEST_GUEST.as_mebibytes_ceil() {
+        return SMALLEST_GUEST;
+    }
+    let power = need.max(SECOND_CLASS).checked_next_power_of_two().unwrap_or(need);
+    let between = power / 4 * 3;
+    Bytes::mebibytes(if need <= between && between > SECOND_CLASS { between } else { power })
 }
 
 /// The size of the disk that holds the pod's empty directories; none when it has none there.
@@ -97,7 +116,7 @@ mod tests {
     #[test]
     fn a_machine_is_as_large_as_its_containers_need() {
         let table = [
-            (json!([{ "name": "a", "image": "i" }]), json!([]), (1, 0, 224)),
+            (json!([{ "name": "a", "image": "i" }]), json!([]), (1, 0, 256)),
             (
                 json!([{ "name": "a", "image": "i", "resources": { "limits": { "memory": "32Mi" } } }]),
                 json!([]),
@@ -107,7 +126,7 @@ mod tests {
                 json!([{ "name": "a", "image": "i", "resources": {
                     "limits": { "memory": "1Gi", "cpu": "1500m" }, "requests": { "memory": "64Mi", "cpu": "250m" } } }]),
                 json!([]),
-                (2, 250, 1120),
+                (2, 250, 1536),
             ),
             (
                 json!([
@@ -115,17 +134,32 @@ mod tests {
                     { "name": "b", "image": "i", "resources": { "limits": { "cpu": "600m", "memory": "100M" } } }
                 ]),
                 json!([{ "name": "setup", "image": "i", "resources": { "limits": { "memory": "1Gi", "cpu": "3" } } }]),
-                (3, 3000, 1120),
+                (3, 3000, 1536),
             ),
             (
                 json!([{ "name": "a", "image": "i", "resources": { "limits": { "memory": "100M" } } }]),
                 json!([]),
-                (1, 0, 192),
+                (1, 0, 256),
             ),
         ];
         for (containers, init, expected) in table {
             assert_eq!(size(&containers, &init), expected, "{containers}");
         }
+    }
+
+    #[test]
+    fn classes_are_few_and_hold_what_is_needed() {
+        let classes: std::collections::BTreeSet<u64> = (1..=4096)
+            .map(|need| {
+                let class = memory_class(Bytes::mebibytes(need)).as_mebibytes_ceil();
+                assert!(class >= need && (class <= 256 || class * 2 <= need * 3), "{class} MiB for {need} MiB");
+                class
+            })
+            .collect();
+        let expected = [160, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096];
+        assert_eq!(classes.into_iter().collect::<Vec<_>>(), expected);
+        assert_eq!(memory_class(Bytes(u64::MAX)), Bytes(u64::MAX));
+        assert_eq!(default_machine_size().memory, Bytes::mebibytes(256));
     }
 
     #[test]

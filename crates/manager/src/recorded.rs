@@ -152,10 +152,14 @@ fn wanted(host: &HostName, beat: &Heartbeat) -> Wanted {
 }
 
 fn recorded(host: &HostName, held: &HeldMachine) -> VirtualMachine {
-    let Owner::Pod { namespace, name, uid } = &held.owner;
-    let (namespace, name, uid) = (namespace.clone(), name.clone(), uid.clone());
+    let owner = match held.owner.clone() {
+        Owner::Pod { namespace, name, uid } => MachineOwner { kind: "Pod".to_owned(), namespace, name, uid },
+        Owner::Host { purpose: name } => {
+            MachineOwner { kind: "Host".to_owned(), namespace: String::new(), name, uid: String::new() }
+        }
+    };
     let spec = VirtualMachineSpec {
-        owner: MachineOwner { kind: "Pod".to_owned(), namespace, name, uid },
+        owner,
         display_name: held.name.clone(),
         host: host.to_string(),
         resource_pool: held.pool.clone(),

@@ -76,6 +76,12 @@ pub(crate) enum Command {
         /// The file that hostd wrote for the machine.
         #[arg(long)]
         config: PathBuf,
+        /// Open files of the template that the machine goes on from: its memory, its state.
+        #[arg(long, value_name = "FD,FD", value_delimiter = ',', num_args = 1)]
+        template: Vec<i32>,
+        /// Make the template, then end.
+        #[arg(long, requires = "template")]
+        make_template: bool,
     },
 }
 

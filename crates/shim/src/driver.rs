@@ -221,7 +221,10 @@ impl Driver {
         // What an earlier boot still says has been accounted for at its end.
         let Some(boot) = self.boot.as_mut().filter(|boot| boot.number == event.boot) else { return };
         match event.kind {
-            EventKind::GuestReady => self.feed(Input::GuestReady),
+            EventKind::GuestReady => {
+                boot.ready = true;
+                self.feed(Input::GuestReady);
+            }
             EventKind::GuestFailed(text) => {
                 tracing::warn!(reason = text, "the guest failed");
                 boot.failure.get_or_insert(text);

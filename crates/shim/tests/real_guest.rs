@@ -8,18 +8,17 @@ mod harness;
 
 use harness::{
     Client, Shim, Watch, container, exec, mount, process,
-    real::{QEMU, powered_on, shim},
+    real::{QEMU, Tap, powered_on, scratch_disk, shim},
     start, volume, with_mounts, with_stdin, within,
 };
 use orrery_vmm::Qemu;
 use orrery_wire::{
     guest::{GuestInterface, reason as guest_reason},
     host::AssignedInterface,
-    machine::SCRATCH_FILE,
     shim::{MachinePhase, MachineStatus, ShimReply, ShimRequest, StreamKind, TerminalSize},
     volume::{Medium, VolumeStep},
 };
-use std::{os::unix::fs::MetadataExt, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
 
 #[tokio::test]
 async fn a_container_runs_is_logged_and_ends_and_its_machine_can_die_and_boot_again() {
@@ -76,9 +75,7 @@ async fn a_container_runs_is_logged_and_ends_and_its_machine_can_die_and_boot_ag
 async fn volumes_are_shared_kept_and_never_left() {
     let scratch = |config: &mut orrery_shim::Config| {
         config.machine.scratch_bytes = Some(64 << 20);
-        let disk = config.state_directory.join(SCRATCH_FILE);
-        std::fs::File::create(&disk).unwrap().set_len(64 << 20).unwrap();
-        assert!(Command::new("/sbin/mkfs.ext4").arg("-q").arg(&disk).status().unwrap().success());
+        scratch_disk(&config.state_directory, 64 << 20);
     };
     let Some(shim) = shim(scratch).await else { return };
     let mut client = powered_on(&shim).await;
@@ -153,25 +150,6 @@ async fn volumes_are_shared_kept_and_never_left() {
     watch.until_ended("again").await;
     assert!(shim.log("again/0.log").contains("stdout F kept\n"));
     client.done(ShimRequest::PowerOff { grace_seconds: 30 }).await;
-}
-
-fn ip(arguments: &[&str]) -> bool {
-    Command::new("ip").args(arguments).status().is_ok_and(|status| status.success())
-}
-
-/// A tap device, removed at the end.
-struct Tap(&'static str);
-
-impl Tap {
-    fn make(name: &'static str) -> Option<Self> {
-        ip(&["tuntap", "add", name, "mode", "tap"]).then_some(Self(name))
-    }
-}
-
-impl Drop for Tap {
-    fn drop(&mut self) {
-        ip(&["link", "del", self.0]);
-    }
 }
 
 /// Whether a process is there and not merely waiting to be collected.

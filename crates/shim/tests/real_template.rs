@@ -6,13 +6,18 @@
 mod harness;
 
 use harness::{
-    Shim, Watch, process,
-    real::{QEMU, powered_on, shim},
-    start,
+    Shim, Watch, mount, process,
+    real::{QEMU, Tap, powered_on, scratch_disk, shim},
+    start, volume, with_mounts,
 };
 use orrery_shim::make_template;
 use orrery_vmm::{Qemu, Template};
-use orrery_wire::shim::{ShimReply, ShimRequest};
+use orrery_wire::{
+    guest::GuestInterface,
+    host::AssignedInterface,
+    shim::{ShimReply, ShimRequest},
+    volume::{Medium, VolumeStep},
+};
 use std::{
     fs::File,
     hash::{DefaultHasher, Hasher},
@@ -84,6 +89,46 @@ async fn real_clones_of_a_template_share_its_memory_and_nothing_else() {
     for clone in [&first, &second] {
         clone.client().await.done(ShimRequest::PowerOff { grace_seconds: 5 }).await;
     }
+}
+
+#[tokio::test]
+async fn real_clones_have_the_address_that_they_are_given_and_a_disk_that_they_write() {
+    const TAP: &str = "orrshimtest1";
+    let interface = AssignedInterface {
+        mac: "52:54:00:00:00:77".into(),
+        address: "192.0.2.7/24".into(),
+        gateway: "192.0.2.1".into(),
+        mtu: 1400,
+        tap: TAP.into(),
+    };
+    let Some(mut clone) = shim(|_| {}).await else { return };
+    clone.template = Some(template(&clone).await);
+    // It is plugged into nothing and stays down: no packet goes anywhere.
+    let Some(_tap) = Tap::make(TAP) else {
+        orrery_testing::skipped("no tap device can be made here");
+        return;
+    };
+    clone.crash().await;
+    clone.config.admission.interfaces.push(interface.clone());
+    clone.config.machine.scratch_bytes = Some(64 << 20);
+    scratch_disk(&clone.config.state_directory, 64 << 20);
+    clone.restart(Qemu::new(QEMU.into())).await;
+    let mut identity = harness::identity();
+    let AssignedInterface { mac, address, gateway, mtu, .. } = interface;
+    identity.interfaces.push(GuestInterface { mac, address, gateway: Some(gateway), mtu });
+    let mut client = clone.client().await;
+    client.done(ShimRequest::PowerOn { identity: Box::new(identity) }).await;
+    client.done(volume("disk", VolumeStep::Directory { medium: Medium::Disk, group: None })).await;
+    let command = "ip addr; cat /sys/class/net/*/address; echo kept > /disk/file; cat /disk/file";
+    let mounts = [mount("disk", "/disk", "", false)];
+    let mut watch = Watch::start(clone.client().await).await;
+    client.done(with_mounts(start("look", 0, process(&["sh", "-c", command])), &mounts)).await;
+    watch.until_ended("look").await;
+    let log = clone.log("look/0.log");
+    for expected in ["52:54:00:00:00:77", "192.0.2.7/24", "mtu 1400", "stdout F kept"] {
+        assert!(log.contains(expected), "no {expected} in {log}");
+    }
+    client.done(ShimRequest::PowerOff { grace_seconds: 5 }).await;
 }
 
 #[tokio::test]

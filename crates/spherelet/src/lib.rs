@@ -36,6 +36,7 @@ mod session;
 
 pub use config::{Config, RunError};
 pub use images::{ImageLookupError, ImageSource, ResolvedImage};
+pub use pods::POOL;
 pub use session::{run, run_with_images};
 
 /// Every machine that the host agent at `hostd_socket` holds, for whoever shows them.

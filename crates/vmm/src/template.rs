@@ -13,12 +13,12 @@
 
 use rustix::{
     fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create},
-    io::{Errno, FdFlags, fcntl_setfd},
+    io::Errno,
 };
 use std::{
     fs::File,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::Arc,
     time::Duration,
 };
@@ -49,16 +49,18 @@ impl Template {
         Ok(Self { memory: Arc::new(memory), state: Arc::new(state) })
     }
 
-    /// The template in two files that this process was given. They are no longer given on.
+    /// The template in two files that this process was started with: the memory's, then the state's.
     ///
     /// # Errors
-    /// When one of them is none that can be sealed, as a memory file can.
-    pub fn adopt(memory: OwnedFd, state: OwnedFd) -> io::Result<Self> {
-        for file in [&memory, &state] {
-            fcntl_get_seals(file)?;
-            fcntl_setfd(file, FdFlags::CLOEXEC)?;
-        }
-        Ok(Self { memory: Arc::new(memory), state: Arc::new(state) })
+    /// When one of the numbers is no open file, or one of a kind that cannot be sealed.
+    pub fn inherited([memory, state]: [RawFd; 2]) -> io::Result<Self> {
+        // Opened anew, the files belong to this value alone, whoever else knows the numbers.
+        let open = |number: RawFd| -> io::Result<Arc<OwnedFd>> {
+            let file = File::options().read(true).write(true).open(format!("/proc/self/fd/{number}"))?;
+            fcntl_get_seals(&file)?;
+            Ok(Arc::new(file.into()))
+        };
+        Ok(Self { memory: open(memory)?, state: open(state)? })
     }
 
     /// Makes the template unchangeable. The guest must have ended; its process may still be letting go of the memory.
@@ -135,13 +137,13 @@ mod tests {
     }
 
     #[test]
-    fn a_template_cannot_be_adopted_from_any_file() {
-        let file = || OwnedFd::from(tempfile::tempfile().unwrap());
-        // A temporary directory in memory may be sealable; a device is not.
-        let null = || OwnedFd::from(File::open("/dev/null").unwrap());
-        assert!(Template::adopt(null(), file()).is_err());
+    fn a_template_is_inherited_by_the_numbers_of_its_files_and_not_from_any_file() {
+        let null = File::open("/dev/null").unwrap();
+        assert!(Template::inherited([null.as_raw_fd(); 2]).is_err());
+        assert!(Template::inherited([-1, -1]).is_err());
         let template = Template::create(4096).unwrap();
-        let [memory, state] = template.files().map(|file| file.try_clone_to_owned().unwrap());
-        assert!(!Template::adopt(memory, state).unwrap().is_sealed());
+        let heir = Template::inherited(template.files().map(|file| file.as_raw_fd())).unwrap();
+        template.seal().unwrap();
+        assert!(heir.is_sealed());
     }
 }

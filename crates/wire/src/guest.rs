@@ -26,6 +26,8 @@ use serde::{Deserialize, Serialize};
 pub const VERSIONS: &[u32] = &[2, 1];
 /// The version from which a guest knows [`GuestRequest::Reset`].
 pub const RESET_SINCE: u32 = 2;
+/// Network interface `n` is PCI device `FIRST_NIC_DEVICE + n` of bus 0.
+pub const FIRST_NIC_DEVICE: u8 = 4;
 /// The disk in slot `n` is PCI device `FIRST_DISK_DEVICE + n` of bus 0.
 pub const FIRST_DISK_DEVICE: u8 = 8;
 /// Most disks of a machine: the PCI devices from [`FIRST_DISK_DEVICE`] on, but the last, which is the chip set's.

@@ -147,6 +147,11 @@ pub enum Owner {
         /// Its UID.
         uid: String,
     },
+    /// The host itself. Such machines are not listed.
+    Host {
+        /// What for, such as `template`.
+        purpose: String,
+    },
 }
 
 /// A disk of a machine.

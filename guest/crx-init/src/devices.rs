@@ -9,7 +9,7 @@
 //! A disk in use has a link `/run/disks/SERIAL` to its device.
 
 use crate::refusal::{Doing, Refusal};
-use orrery_wire::guest::{FIRST_DISK_DEVICE, GuestDisk, Identity, MAX_DISKS, reason};
+use orrery_wire::guest::{FIRST_DISK_DEVICE, FIRST_NIC_DEVICE, GuestDisk, Identity, MAX_DISKS, reason};
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -82,7 +82,7 @@ fn take_disk(disk: &GuestDisk) -> Result<(), Refusal> {
         return Err(Refusal::new(reason::BAD_REQUEST, message));
     }
     let doing = || format!("taking the disk in slot {slot} into use");
-    let device = virtio_device(*slot).doing(doing)?;
+    let device = virtio_device(FIRST_DISK_DEVICE + *slot).doing(doing)?;
     if !device.join("driver").exists() {
         let name = device.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         bind(BLOCK_DRIVER, name)?;
@@ -96,9 +96,15 @@ fn take_disk(disk: &GuestDisk) -> Result<(), Refusal> {
     }
 }
 
-/// The virtio device of a slot's PCI device.
-fn virtio_device(slot: u8) -> io::Result<PathBuf> {
-    let pci = format!("{PCI_DEVICES}/0000:00:{:02x}.0", FIRST_DISK_DEVICE + slot);
+/// The name of the network interface at a place, once it is taken into use.
+pub(crate) fn interface(place: usize) -> Option<String> {
+    let device = virtio_device(FIRST_NIC_DEVICE.checked_add(u8::try_from(place).ok()?)?).ok()?;
+    first_entry(&device.join("net"), |_| true).ok()?.file_name()?.to_str().map(str::to_owned)
+}
+
+/// The virtio device of a PCI device.
+fn virtio_device(pci: u8) -> io::Result<PathBuf> {
+    let pci = format!("{PCI_DEVICES}/0000:00:{pci:02x}.0");
     first_entry(Path::new(&pci), |name| name.starts_with("virtio"))
 }
 

@@ -92,9 +92,9 @@ fn resolv_conf(identity: &Identity) -> String {
 fn configure_network(interfaces: &[GuestInterface]) -> Result<(), Refusal> {
     let netlink = Netlink::open().doing(|| "opening a netlink socket".to_owned())?;
     let loopback = link_index("lo")?;
-    netlink.request(&netlink::link_up(loopback, None)).doing(|| "bringing lo up".to_owned())?;
-    for interface in interfaces {
-        configure_interface(&netlink, interface).map_err(|refusal| Refusal {
+    netlink.request(&netlink::link_up(loopback, None, None)).doing(|| "bringing lo up".to_owned())?;
+    for (place, interface) in interfaces.iter().enumerate() {
+        configure_interface(&netlink, place, interface).map_err(|refusal| Refusal {
             message: format!("interface {}: {}", interface.mac, refusal.message),
             ..refusal
         })?;
@@ -102,11 +102,12 @@ fn configure_network(interfaces: &[GuestInterface]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn configure_interface(netlink: &Netlink, interface: &GuestInterface) -> Result<(), Refusal> {
+fn configure_interface(netlink: &Netlink, place: usize, interface: &GuestInterface) -> Result<(), Refusal> {
     let (address, prefix) = parse_address(&interface.address)?;
     let gateway = interface.gateway.as_deref().map(parse_ip).transpose()?;
-    let index = link_index(&find_by_mac(&interface.mac)?)?;
-    netlink.request(&netlink::link_up(index, Some(interface.mtu))).doing(|| "bringing it up".to_owned())?;
+    let index = link_index(&find_interface(place, &interface.mac)?)?;
+    let mac = parse_mac(&interface.mac)?;
+    netlink.request(&netlink::link_up(index, Some(interface.mtu), Some(mac))).doing(|| "bringing it up".to_owned())?;
     netlink.request(&netlink::add_address(index, address, prefix)).doing(|| "giving it its address".to_owned())?;
     match gateway {
         Some(gateway) => netlink
@@ -127,6 +128,18 @@ fn parse_address(text: &str) -> Result<(IpAddr, u8), Refusal> {
     let most = if address.is_ipv4() { 32 } else { 128 };
     let prefix = prefix.parse().ok().filter(|prefix| *prefix <= most);
     Ok((address, prefix.ok_or_else(|| bad_request(format!("{text:?} has no prefix length up to {most}")))?))
+}
+
+fn parse_mac(text: &str) -> Result<[u8; 6], Refusal> {
+    let bytes: Option<Vec<u8>> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    let mac = bytes.and_then(|bytes| bytes.try_into().ok());
+    mac.ok_or_else(|| bad_request(format!("{text:?} is no MAC address")))
+}
+
+/// The interface at its place. A clone's remembers the address of its template's; a shim that knows no places has its
+/// interfaces elsewhere, with the addresses that they shall have.
+fn find_interface(place: usize, mac: &str) -> Result<String, Refusal> {
+    crate::devices::interface(place).map_or_else(|| find_by_mac(mac), Ok)
 }
 
 fn find_by_mac(mac: &str) -> Result<String, Refusal> {
@@ -192,6 +205,8 @@ mod tests {
             parse_address("10.0.0.7").unwrap_err(),
             parse_address("10.0.0.7/33").unwrap_err(),
             parse_address("x/8").unwrap_err(),
+            parse_mac("52:54:00:0a:ff").unwrap_err(),
+            parse_mac("52:54:00:0a:ff:0g").unwrap_err(),
         ] {
             assert_eq!(refusal.reason, reason::BAD_REQUEST, "{refusal}");
         }
@@ -199,6 +214,7 @@ mod tests {
 
     #[test]
     fn entropy_and_addresses_are_read() {
+        assert_eq!(parse_mac("52:54:00:0a:FF:01").unwrap(), [0x52, 0x54, 0, 0x0a, 0xff, 1]);
         assert_eq!(decode_hex(&"fF".repeat(32)).unwrap(), [255; 32]);
         assert_eq!(parse_address("fd00::1/64").unwrap(), ("fd00::1".parse().unwrap(), 64));
     }

@@ -13,6 +13,7 @@ const RTM_NEWROUTE: u16 = 24;
 const NLMSG_ERROR: u16 = 2;
 const NLM_F_REQUEST_ACK: u16 = 1 | 4;
 const NLM_F_CREATE_REPLACE: u16 = 0x400 | 0x100;
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_MTU: u16 = 4;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -67,13 +68,17 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// Brings the link up, with a largest packet of `mtu` bytes when given.
-pub(crate) fn link_up(index: u32, mtu: Option<u32>) -> Vec<u8> {
+/// Brings the link up, with a largest packet of `mtu` bytes when given. The kernel sets `mac` before that.
+pub(crate) fn link_up(index: u32, mtu: Option<u32>, mac: Option<[u8; 6]>) -> Vec<u8> {
     let message = Message::new(RTM_NEWLINK, 0)
         .with(&[0; 4])
         .with(&index.to_ne_bytes())
         .with(&IFF_UP.to_ne_bytes())
         .with(&IFF_UP.to_ne_bytes());
+    let message = match mac {
+        Some(mac) => message.attribute(IFLA_ADDRESS, &mac),
+        None => message,
+    };
     match mtu {
         Some(mtu) => message.attribute(IFLA_MTU, &mtu.to_ne_bytes()).finish(),
         None => message.finish(),
@@ -141,8 +146,8 @@ mod tests {
     #[test]
     fn messages_carry_their_length_and_aligned_attributes() {
         let messages = [
-            link_up(2, Some(1450)),
-            link_up(1, None),
+            link_up(2, Some(1450), None),
+            link_up(1, None, None),
             add_address(2, "10.0.0.7".parse().unwrap(), 24),
             add_address(2, "fd00::7".parse().unwrap(), 64),
             default_route(2, "10.0.0.1".parse().unwrap()),
@@ -177,7 +182,7 @@ mod tests {
             return;
         };
         // No link has this number, whoever asks; a message that is laid out wrongly is refused as invalid instead.
-        let answer = netlink.request(&link_up(0x7fff_fff0, None));
+        let answer = netlink.request(&link_up(0x7fff_fff0, None, None));
         assert!(matches!(answer, Err(Errno::NODEV | Errno::PERM)), "{answer:?}");
     }
 }

@@ -6,18 +6,27 @@ use crate::{
     up::qemu,
 };
 use orrery_api::names::HostName;
-use orrery_hostd::{Capacity, Config, Hypervisor, ManagerLink};
+use orrery_hostd::{Capacity, Config, GuestSize, Hypervisor, ManagerLink, TemplateSettings};
 use orrery_images::guest_boot::{self, GuestBoot, KernelSource};
+use orrery_lifecycle::size::{self, MachineSize};
 use orrery_network::InterfaceName;
+use orrery_shim::make_template;
+use orrery_vmm::{Qemu, Template};
 use orrery_wire::machine::ShimConfig;
 use std::{
     error::Error,
     fs,
+    os::fd::RawFd,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 /// Memory that the host keeps for itself, in bytes.
 const HOST_RESERVE: u64 = 1024 * 1024 * 1024;
+/// Most templates of a host: one of Debian's kernel takes some 120 MB.
+const TEMPLATES: usize = 8;
+const TEMPLATE_AGE: Duration = Duration::from_secs(24 * 3600);
 /// CPU that machines may reserve for each core, in thousandths: requests are mostly idle.
 const CPU_OVERCOMMIT_MILLI: u64 = 4000;
 
@@ -57,11 +66,19 @@ pub(crate) async fn hostd_config(instance: &Instance, host: HostName) -> Result<
         hypervisor: Hypervisor { qemu, version, accelerator },
         capacity: capacity()?,
         uid_base: instance.uid_base(),
+        templates: Some(templates()),
         cgroup_root: PathBuf::from("/sys/fs/cgroup"),
         manager: Some(ManagerLink { endpoint: format!("https://{}", instance.manager_address()), token }),
         state_directory,
         host,
     })
+}
+
+/// A template for pods that say nothing of their size is made ahead.
+fn templates() -> TemplateSettings {
+    let MachineSize { memory, vcpus, .. } = size::default_machine_size();
+    let size = GuestSize { memory_bytes: memory.0, vcpus };
+    TemplateSettings { ahead: vec![(orrery_spherelet::POOL.to_owned(), size)], most: TEMPLATES, max_age: TEMPLATE_AGE }
 }
 
 /// What machines may use: the machine's memory less what the host itself needs, and its cores.
@@ -73,7 +90,8 @@ fn capacity() -> Result<Capacity, Box<dyn Error + Send + Sync>> {
         .ok_or("/proc/meminfo does not say MemTotal")?;
     let cores = std::thread::available_parallelism()?.get() as u64;
     let memory_bytes = (total_kib * 1024).saturating_sub(HOST_RESERVE);
-    Ok(Capacity { cpu_milli: cores * CPU_OVERCOMMIT_MILLI, memory_bytes, machine_slots: MACHINE_SLOTS })
+    // The last user id is for what makes templates.
+    Ok(Capacity { cpu_milli: cores * CPU_OVERCOMMIT_MILLI, memory_bytes, machine_slots: MACHINE_SLOTS - 1 })
 }
 
 pub(crate) async fn hostd(instance: &Instance, host: HostName) -> RoleResult {
@@ -95,10 +113,27 @@ pub(crate) async fn spherelet(instance: &Instance, host: HostName) -> RoleResult
     Ok(orrery_spherelet::run(config, shutdown).await?)
 }
 
-pub(crate) async fn shim(path: &Path) -> RoleResult {
+pub(crate) async fn shim(path: &Path, template: &[RawFd], make: bool) -> RoleResult {
     let shutdown = shutdown_on_signal()?;
     let text = fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let config: ShimConfig =
         serde_json::from_slice(&text).map_err(|error| format!("{} is malformed: {error}", path.display()))?;
-    Ok(orrery_shim::run(config, shutdown).await?)
+    let template = match template {
+        [] => None,
+        [memory, state] => {
+            Some(Template::inherited([*memory, *state]).map_err(|error| format!("--template: {error}"))?)
+        }
+        _ => return Err("--template takes two descriptors, such as 3,4".into()),
+    };
+    match template {
+        Some(template) if make => {
+            let machine = Arc::new(Qemu::new(config.qemu.clone()));
+            // QEMU goes with this process.
+            tokio::select! {
+                made = make_template(machine, &config, &template) => Ok(made?),
+                () = shutdown.cancelled() => Err("told to end before the template was made".into()),
+            }
+        }
+        template => Ok(orrery_shim::run(config, template, shutdown).await?),
+    }
 }

@@ -32,6 +32,8 @@ pub(super) struct Boot {
     pub(super) exit: Option<MachineExit>,
     /// Whether the control port has.
     pub(super) link_ended: bool,
+    /// Whether the guest has taken its identity.
+    pub(super) ready: bool,
     /// Whether somebody wanted it off.
     pub(super) requested: bool,
     /// What the guest did wrong, when it was ended for that.
@@ -72,6 +74,7 @@ impl Boot {
             reporter,
             exit: None,
             link_ended: false,
+            ready: false,
             requested: false,
             failure: None,
             running: HashMap::new(),
@@ -185,6 +188,9 @@ impl Driver {
         let Some(boot) = self.boot.take_if(|boot| boot.is_over()) else { return };
         let (message, answer) = boot.verdict();
         tracing::info!(boot = boot.number, requested = boot.requested, message, "the machine has ended");
+        if !boot.ready && !boot.requested && self.template.take().is_some() {
+            tracing::warn!("the machine boots the next time: it did not come up from its template");
+        }
         self.record.end_boot(now(), boot.requested, message);
         self.feed(Input::Ended);
         self.fail_power_on(&answer);

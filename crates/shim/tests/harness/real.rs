@@ -6,6 +6,7 @@ use orrery_shim::Config;
 use orrery_vmm::Qemu;
 use orrery_wire::{
     host::DiskSpec,
+    machine::SCRATCH_FILE,
     shim::{ShimReply, ShimRequest},
 };
 use std::{
@@ -87,4 +88,30 @@ pub async fn powered_on(shim: &Shim) -> Client {
     let console = std::fs::read_to_string(shim.config.state_directory.join("console.log")).unwrap_or_default();
     assert_eq!(reply, ShimReply::Done, "console: {console}");
     client
+}
+
+fn ip(arguments: &[&str]) -> bool {
+    Command::new("ip").args(arguments).status().is_ok_and(|status| status.success())
+}
+
+/// A tap device, removed at the end.
+pub struct Tap(&'static str);
+
+impl Tap {
+    pub fn make(name: &'static str) -> Option<Self> {
+        ip(&["tuntap", "add", name, "mode", "tap"]).then_some(Self(name))
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        ip(&["link", "del", self.0]);
+    }
+}
+
+/// The disk of a machine that has `scratch_bytes`.
+pub fn scratch_disk(state_directory: &Path, bytes: u64) {
+    let disk = state_directory.join(SCRATCH_FILE);
+    std::fs::File::create(&disk).unwrap().set_len(bytes).unwrap();
+    assert!(Command::new("/sbin/mkfs.ext4").arg("-q").arg(&disk).status().unwrap().success());
 }

@@ -16,7 +16,7 @@ use orrery_wire::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The resource pool of pods.
-const POOL: &str = "pods";
+pub const POOL: &str = "pods";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Images by container name.
@@ -89,6 +89,7 @@ pub(super) fn identity(
     Identity {
         hostname: pod.hostname.clone(),
         interfaces: interfaces.collect(),
+        disks: None,
         nameservers: with(cluster_part(cluster_dns.to_vec()), &pod.dns.nameservers),
         search_domains: with(cluster_part(domains.to_vec()), &pod.dns.searches),
         resolver_options: with(cluster_part(vec!["ndots:5".to_owned()]), &pod.dns.options),

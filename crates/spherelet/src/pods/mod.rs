@@ -17,6 +17,7 @@ mod tests;
 mod worker_tests;
 
 pub(crate) use directory::{Directory, Known};
+pub use machine::POOL;
 
 use crate::{host::Hostd, images::ImageSource, node::chain};
 use api::{KubeApi, PodApi};
@@ -191,7 +192,7 @@ impl Workers {
         };
         let mut complete = true;
         for machine in machines {
-            let Owner::Pod { namespace, name, uid } = &machine.spec.owner;
+            let Owner::Pod { namespace, name, uid } = &machine.spec.owner else { continue };
             if uid.parse().is_ok_and(|uid: MachineId| self.wanted.contains_key(&uid)) {
                 continue;
             }

@@ -2,7 +2,7 @@
 
 use crate::machine::{DISK_SLOTS, Disk, LaunchSpec, NIC_SLOTS, Nic, Start};
 use orrery_wire::{
-    guest::{FIRST_DISK_DEVICE, PORT_NAME},
+    guest::{FIRST_DISK_DEVICE, FIRST_NIC_DEVICE, PORT_NAME},
     machine::Acceleration,
 };
 use serde_json::{Value, json};
@@ -15,10 +15,9 @@ pub(crate) const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=
 
 const MIB: u64 = 1024 * 1024;
 /// PCI devices of bus 0. Every machine has the same ones at the same places, or no clone could take a template's state;
-/// disks begin at [`FIRST_DISK_DEVICE`].
+/// interfaces begin at [`FIRST_NIC_DEVICE`], disks at [`FIRST_DISK_DEVICE`].
 const PORTS_DEVICE: u8 = 2;
 const ENTROPY_DEVICE: u8 = 3;
-const FIRST_NIC_DEVICE: u8 = 4;
 /// Size of the nothing in an empty disk slot, in bytes.
 const EMPTY_DISK: u64 = 1024 * 1024;
 
