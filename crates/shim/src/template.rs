@@ -48,7 +48,7 @@ pub async fn make_template(
     let frozen = freeze(&link, running.guest.as_ref(), template).await;
     end(running.guest.as_ref()).await;
     frozen?;
-    template.seal().map_err(TemplateError::Seal)
+    template.seal().await.map_err(TemplateError::Seal)
 }
 
 async fn freeze(link: &Link, guest: &dyn Guest, template: &Template) -> Result<(), TemplateError> {

@@ -136,7 +136,7 @@ async fn real_machines_boot_when_their_template_does_not_fit() {
     let Some(mut larger) = shim(|config| config.machine.memory_bytes += 32 << 20).await else { return };
     // Of another size than the machine.
     let small = Template::create(192 << 20).unwrap();
-    small.seal().unwrap();
+    small.seal().await.unwrap();
     larger.template = Some(small);
     larger.crash().await;
     larger.restart(Qemu::new(QEMU.into())).await;

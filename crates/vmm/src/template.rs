@@ -67,13 +67,15 @@ impl Template {
     ///
     /// # Errors
     /// When somebody still can write to the memory after five seconds.
-    pub fn seal(&self) -> io::Result<()> {
+    pub async fn seal(&self) -> io::Result<()> {
         let began = std::time::Instant::now();
         for file in [&self.memory, &self.state] {
             loop {
                 match fcntl_add_seals(file, SEALS) {
                     Ok(()) => break,
-                    Err(Errno::BUSY) if began.elapsed() < RELEASED_WITHIN => std::thread::sleep(PAUSE),
+                    Err(Errno::BUSY) if began.elapsed() < RELEASED_WITHIN => {
+                        tokio::time::sleep(PAUSE).await;
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -120,12 +122,12 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
 
-    #[test]
-    fn a_sealed_template_is_read_by_many_and_written_by_nobody() {
+    #[tokio::test]
+    async fn a_sealed_template_is_read_by_many_and_written_by_nobody() {
         let template = Template::create(1 << 20).unwrap();
         assert!(!template.is_sealed());
         File::from(template.state(true).unwrap()).write_all(b"state").unwrap();
-        template.seal().unwrap();
+        template.seal().await.unwrap();
         assert!(template.is_sealed());
         for _ in 0..2 {
             let mut text = String::new();
@@ -136,14 +138,14 @@ mod tests {
         assert!(File::from(template.memory().unwrap()).write_all(b"x").is_err());
     }
 
-    #[test]
-    fn a_template_is_inherited_by_the_numbers_of_its_files_and_not_from_any_file() {
+    #[tokio::test]
+    async fn a_template_is_inherited_by_the_numbers_of_its_files_and_not_from_any_file() {
         let null = File::open("/dev/null").unwrap();
         assert!(Template::inherited([null.as_raw_fd(); 2]).is_err());
         assert!(Template::inherited([-1, -1]).is_err());
         let template = Template::create(4096).unwrap();
         let heir = Template::inherited(template.files().map(|file| file.as_raw_fd())).unwrap();
-        template.seal().unwrap();
+        template.seal().await.unwrap();
         assert!(heir.is_sealed());
     }
 }

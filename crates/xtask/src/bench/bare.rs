@@ -3,11 +3,12 @@
 //! It has the very command line of the demo pod's QEMU, less what is left out, so that both stay alike. It is started,
 //! greeted as the shim does, and killed once the guest's init has answered.
 
-use super::{BenchError, interrupt::Children};
+use super::{BenchError, interrupt::Children, memory};
 use orrery_wire::{
     frame::{CONTROL_STREAM, Decoder, Frame, FrameKind},
     guest::{FromGuest, ToGuest, VERSIONS},
     hello::Hello,
+    machine::ShimConfig,
 };
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde_json::Value;
@@ -24,7 +25,9 @@ use std::{
 const GREET_AGAIN: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Options of the original, with their values, that the peer has not.
-const LEFT_OUT: [&str; 4] = ["-add-fd", "-blockdev", "-netdev", "-mon"];
+const LEFT_OUT: [&str; 5] = ["-add-fd", "-blockdev", "-netdev", "-mon", "-incoming"];
+/// The kernel's command line, as shims give it.
+const APPEND: &str = "console=ttyS0 quiet panic=-1 oops=panic";
 const DRIVERS_LEFT_OUT: [&str; 2] = ["virtio-blk-pci", "virtio-net-pci"];
 
 /// A machine to boot.
@@ -47,7 +50,12 @@ impl Bare {
             let number = name.strip_prefix("/proc/self/fd/")?;
             fs::read_link(format!("/proc/{pid}/fd/{number}")).ok()
         };
-        Ok(Self { program, arguments: strip(&original, open_file) })
+        let mut arguments = strip(&original, open_file);
+        // A clone of a template boots nothing: what it would have booted is in its shim's configuration.
+        if !arguments.iter().any(|word| word == "-kernel") {
+            arguments.extend(boot_of(pid)?);
+        }
+        Ok(Self { program, arguments })
     }
 
     /// Time from starting QEMU to the init's answer.
@@ -65,6 +73,22 @@ impl Bare {
         greet(&mut ours, began).map_err(BenchError::io(doing))?;
         Ok(began.elapsed())
     }
+}
+
+/// What makes the machine of the QEMU `pid` boot.
+fn boot_of(pid: u32) -> Result<Vec<String>, BenchError> {
+    let doing = format!("read the configuration of the shim of QEMU {pid}");
+    let read = || -> io::Result<ShimConfig> {
+        let shim = memory::parent_of(pid).map_err(io::Error::other)?;
+        let line = fs::read_to_string(format!("/proc/{shim}/cmdline"))?;
+        let path = line.split('\0').skip_while(|word| *word != "--config").nth(1);
+        let path = path.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it was started without --config"))?;
+        Ok(serde_json::from_slice(&fs::read(path)?)?)
+    };
+    let config = read().map_err(BenchError::io(doing))?;
+    let file = |path: PathBuf| path.display().to_string();
+    let words = ["-kernel", &file(config.kernel), "-initrd", &file(config.initrd), "-append", APPEND];
+    Ok(words.map(str::to_owned).to_vec())
 }
 
 /// Says hello until the guest's init is ready.
@@ -106,6 +130,8 @@ fn strip(original: &[String], open_file: impl Fn(&str) -> Option<PathBuf>) -> Ve
             ("-chardev", Some(value)) if value.contains("id=serial") => Some("null,id=serial".to_owned()),
             ("-chardev", _) => continue,
             ("-device", Some(value)) if is_left_out(value) => continue,
+            ("-object", Some(value)) if value.starts_with("memory-backend-file") => continue,
+            ("-machine", Some(value)) => Some(value.replace(",memory-backend=memory", "")),
             ("-name", _) => Some("guest=bench".to_owned()),
             ("-kernel" | "-initrd", Some(value)) => {
                 let file = open_file(value);

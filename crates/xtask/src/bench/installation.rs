@@ -4,7 +4,7 @@ use super::{
     BenchError,
     interrupt::Children,
     memory::Row,
-    note,
+    note, pause,
     steps::{self, Seen},
 };
 use std::{
@@ -96,6 +96,25 @@ impl Installation {
     pub(super) fn status(&self) -> Result<Vec<Row>, BenchError> {
         let text = self.run(&["status", "-o", "json"])?;
         serde_json::from_str(&text).map_err(|error| BenchError::answer("orrery status", format!("{error}: {text}")))
+    }
+
+    /// `orrery image import`.
+    pub(super) fn import(&self, archive: &Path) -> Result<(), BenchError> {
+        self.run(&["image", "import", &archive.display().to_string()]).map(drop)
+    }
+
+    /// Waits until the host has made a template; its log says so.
+    pub(super) fn wait_for_templates(&self, patience: Duration) -> Result<(), BenchError> {
+        let log = self.state().join("logs/host-1-hostd.log");
+        let began = Instant::now();
+        while began.elapsed() < patience {
+            let text = fs::read_to_string(&log).map_err(BenchError::io(format!("read {}", log.display())))?;
+            if text.contains("made a template") {
+                return Ok(());
+            }
+            pause(Duration::from_millis(200));
+        }
+        Err(BenchError::answer(log.display().to_string(), "it tells of no template"))
     }
 
     /// Runs the program to its end; its standard output.

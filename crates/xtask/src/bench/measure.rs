@@ -104,6 +104,8 @@ pub(super) fn table(measures: &[Measure]) -> String {
 pub(super) struct Spread {
     pub(super) least: f64,
     pub(super) median: f64,
+    /// The 95th percentile: the least that nineteen of twenty do not exceed.
+    pub(super) high: f64,
     pub(super) most: f64,
 }
 
@@ -114,7 +116,8 @@ impl Spread {
         sorted.sort_by(f64::total_cmp);
         let (least, most) = (*sorted.first()?, *sorted.last()?);
         let (low, high) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
-        Some(Self { least, median: f64::midpoint(low, high), most })
+        let place = (sorted.len() * 95).div_ceil(100) - 1;
+        Some(Self { least, median: f64::midpoint(low, high), high: sorted[place], most })
     }
 }
 
@@ -145,12 +148,18 @@ mod tests {
     }
 
     #[test]
+    fn one_of_twenty_lies_beyond_the_95th_percentile() {
+        let seconds: Vec<Duration> = (1..=100).map(Duration::from_secs).collect();
+        assert_eq!(Spread::of(&seconds).unwrap().high, 95.0);
+    }
+
+    #[test]
     fn the_median_of_an_even_number_lies_between_the_middle_two() {
         let of =
             |seconds: &[u64]| Spread::of(&seconds.iter().map(|value| Duration::from_secs(*value)).collect::<Vec<_>>());
         assert_eq!(of(&[]), None);
-        assert_eq!(of(&[3]), Some(Spread { least: 3.0, median: 3.0, most: 3.0 }));
-        assert_eq!(of(&[9, 1, 2]), Some(Spread { least: 1.0, median: 2.0, most: 9.0 }));
-        assert_eq!(of(&[4, 1, 2, 9]), Some(Spread { least: 1.0, median: 3.0, most: 9.0 }));
+        assert_eq!(of(&[3]), Some(Spread { least: 3.0, median: 3.0, high: 3.0, most: 3.0 }));
+        assert_eq!(of(&[9, 1, 2]), Some(Spread { least: 1.0, median: 2.0, high: 9.0, most: 9.0 }));
+        assert_eq!(of(&[4, 1, 2, 9]), Some(Spread { least: 1.0, median: 3.0, high: 9.0, most: 9.0 }));
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn held(process: &Process) -> Result<Held, BenchError> {
     parse_rollup(&text).ok_or_else(|| BenchError::answer(format!("smaps_rollup of {}", process.name), text))
 }
 
-fn parent_of(pid: u32) -> Result<u32, BenchError> {
+pub(super) fn parent_of(pid: u32) -> Result<u32, BenchError> {
     let text = read(pid, "status")?;
     parse_parent(&text).ok_or_else(|| BenchError::answer(format!("/proc/{pid}/status"), text))
 }
@@ -69,6 +69,24 @@ fn parent_of(pid: u32) -> Result<u32, BenchError> {
 fn read(pid: u32, file: &str) -> Result<String, BenchError> {
     let path = format!("/proc/{pid}/{file}");
     fs::read_to_string(&path).map_err(BenchError::io(format!("read {path}")))
+}
+
+/// Processor time that the process has used so far, in ticks.
+pub(super) fn processor_ticks(process: &Process) -> Result<u64, BenchError> {
+    let text = read(process.pid, "stat")?;
+    parse_ticks(&text).ok_or_else(|| BenchError::answer(format!("/proc/{}/stat", process.pid), text))
+}
+
+/// How many ticks a second has.
+#[allow(clippy::cast_precision_loss, reason = "it is a hundred or so")]
+pub(super) fn ticks_per_second() -> f64 {
+    rustix::param::clock_ticks_per_second() as f64
+}
+
+/// Fields 14 and 15: user's and system's. The second field, a name in parentheses, may hold anything.
+fn parse_ticks(stat: &str) -> Option<u64> {
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
 }
 
 /// PSS as the kernel says; USS is what is private, clean or not.
@@ -110,6 +128,13 @@ Private_Hugetlb:       0 kB
         assert_eq!(parse_rollup(""), None, "a kernel thread");
         assert_eq!(parse_rollup(&ROLLUP.replace("Private_Dirty", "Private")), None);
         assert_eq!(parse_rollup(&ROLLUP.replace("13814 kB", "13814")), None);
+    }
+
+    #[test]
+    fn processor_time_is_read_past_any_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 30 12 0 0 20 0 1 0 5 0 0";
+        assert_eq!(parse_ticks(stat), Some(42));
+        assert_eq!(parse_ticks("7 (a"), None);
     }
 
     #[test]

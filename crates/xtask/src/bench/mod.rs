@@ -6,16 +6,20 @@
 //! * `up`: a whole installation; it reads from top to bottom. `store`: the store beside plain SQLite and etcd. `api`: the API
 //!   server beside a bare one. `engines`: the programs that these two run.
 //! * `installation`, `steps`: an installation of the benchmark's own, and what `orrery up` says.
-//! * `pods`, `bare`: a pod's start, and its peer, a machine with nothing in it.
+//! * `pod_start`, `density`: pods as a client sees them start, and what they hold when they do nothing.
+//! * `pods`, `bare`, `podman`: a pod's start, and its peers, a machine with nothing in it and a container.
 //! * `memory`: what processes hold. `measure`: a number and how it is printed. `interrupt`: children that end with us.
 
 mod api;
 mod bare;
+mod density;
 mod engines;
 mod installation;
 mod interrupt;
 mod measure;
 mod memory;
+mod pod_start;
+mod podman;
 mod pods;
 mod steps;
 mod store;
@@ -44,6 +48,17 @@ enum Name {
     /// also after a failure or Ctrl-C. Needs root and a built program (`make build`), takes some two minutes, and fetches
     /// the guest's kernel from Debian once. What it means: docs/benchmarks.md.
     Up(Up),
+    /// From the POST of a pod to the first byte of its output, beside `podman run` of the same image; many at once; machines that
+    /// boot.
+    ///
+    /// Works on an installation of its own, as `up` does. Needs root, a built program (`make build`), podman and runc, and takes
+    /// some three minutes. What it means: docs/benchmarks.md.
+    PodStart(PodStart),
+    /// Memory and processor time of pods that do nothing.
+    ///
+    /// Works on an installation of its own, as `up` does. Needs root and a built program (`make build`); takes some five
+    /// minutes. What it means: docs/benchmarks.md.
+    PodDensity(PodDensity),
     /// The embedded store beside plain SQLite and etcd: durable puts, gets, a range of 10,000, opening after a kill.
     ///
     /// Builds what it needs, gets etcd out of Debian if it is not there, and takes some four minutes. What it means:
@@ -65,6 +80,37 @@ struct Up {
     /// How many pods, and machines with nothing in them, are started one after the other.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
+    /// The `orrery` to measure, with crx-init beside it [default: target/release/orrery]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+}
+
+/// Options of `bench pod-start`.
+#[derive(Args)]
+struct PodStart {
+    /// One JSON object a line instead of a table: name, value, unit, goal, peer, ratio, met.
+    #[arg(long)]
+    json: bool,
+    /// How many pods and containers are started, by turns.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// How many pods are started at once.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    burst: u16,
+    /// The `orrery` to measure, with crx-init beside it [default: target/release/orrery]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+}
+
+/// Options of `bench pod-density`.
+#[derive(Args)]
+struct PodDensity {
+    /// One JSON object a line instead of a table: name, value, unit, goal, peer, ratio, met.
+    #[arg(long)]
+    json: bool,
+    /// How many pods rest when it is measured; each number a measurement.
+    #[arg(long, value_delimiter = ',', default_values_t = [16, 60])]
+    pods: Vec<u16>,
     /// The `orrery` to measure, with crx-init beside it [default: target/release/orrery]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
@@ -155,17 +201,25 @@ impl BenchError {
 
 /// Runs the named benchmark, or lists them.
 pub(crate) fn run(root: &Path, bench: Bench) -> ExitCode {
+    let built = |program: Option<PathBuf>| program.unwrap_or_else(|| root.join("target/release/orrery"));
     let (measures, json) = match bench.name {
         None => {
-            println!("up     steps of `orrery up`, a pod from POST to Ready, memory of each process");
-            println!("store  the embedded store beside plain SQLite and etcd");
-            println!("api    the API server beside a bare server: creates, gets, lists, applies, watchers, memory");
+            println!("up           steps of `orrery up`, a pod from POST to Ready, memory of each process");
+            println!("pod-start    a pod from POST to the first byte of its output, beside podman");
+            println!("pod-density  memory and processor time of pods that do nothing");
+            println!("store        the embedded store beside plain SQLite and etcd");
+            println!(
+                "api          the API server beside a bare server: creates, gets, lists, applies, watchers, memory"
+            );
             println!("\nMore on one: cargo xtask bench NAME --help");
             return ExitCode::SUCCESS;
         }
-        Some(Name::Up(options)) => {
-            let program = options.program.unwrap_or_else(|| root.join("target/release/orrery"));
-            (up::run(&program, options.runs), options.json)
+        Some(Name::Up(options)) => (up::run(&built(options.program), options.runs), options.json),
+        Some(Name::PodStart(options)) => {
+            (pod_start::run(root, &built(options.program.clone()), &options), options.json)
+        }
+        Some(Name::PodDensity(options)) => {
+            (density::run(root, &built(options.program.clone()), &options), options.json)
         }
         Some(Name::Store(options)) => (store::run(root, &options), options.json),
         Some(Name::Api(options)) => (api::run(root, &options), options.json),
@@ -179,6 +233,12 @@ pub(crate) fn run(root: &Path, bench: Bench) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Lets time pass.
+#[allow(clippy::disallowed_methods, reason = "a command-line program that does one thing at a time")]
+fn pause(time: std::time::Duration) {
+    std::thread::sleep(time);
 }
 
 /// Tells the person who waits; standard output is for the numbers.

@@ -67,6 +67,30 @@ impl Pods {
         Ok(took)
     }
 
+    /// Makes a pod, and removes it: the time from sending the POST to the first byte of its output.
+    pub(super) fn first_output(&self, pod: &Value) -> Result<Duration, BenchError> {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let mut events = self.watch(name)?;
+        let began = Instant::now();
+        self.ask("POST", PODS, &pod.to_string())?;
+        wait(&mut events, name, is_running)?;
+        let mut log = self.ask("GET", &format!("{PODS}/{name}/log?follow=true"), "")?;
+        log.read_exact(&mut [0; 1]).map_err(BenchError::io(format!("read the log of the pod {name}")))?;
+        let took = began.elapsed();
+        drop(log);
+        self.ask("DELETE", &format!("{PODS}/{name}"), "")?;
+        wait(&mut events, name, |event| event["type"] == "DELETED")?;
+        Ok(took)
+    }
+
+    /// Makes a pod and waits until its container runs.
+    pub(super) fn run(&self, pod: &Value) -> Result<(), BenchError> {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let mut events = self.watch(name)?;
+        self.ask("POST", PODS, &pod.to_string())?;
+        wait(&mut events, name, is_running)
+    }
+
     /// Waits until the demo's pod is Ready with another container than that one.
     pub(super) fn wait_for_another_container(&self, before: &str) -> Result<(), BenchError> {
         let mut events = self.watch(DEMO)?;
@@ -153,6 +177,12 @@ fn wait(
     Err(BenchError::answer(format!("the watch of the pod {pod}"), "it ended too early"))
 }
 
+/// Whether the pod's container runs, or did.
+fn is_running(event: &Value) -> bool {
+    let state = &event["object"]["status"]["containerStatuses"][0]["state"];
+    state["running"].is_object() || state["terminated"].is_object()
+}
+
 fn is_ready(event: &Value) -> bool {
     let conditions = event["object"]["status"]["conditions"].as_array();
     conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
@@ -181,6 +211,13 @@ mod tests {
         wait(&mut events, "a", is_ready).unwrap();
         assert_eq!(events.len(), 1, "the event after it is left for the next wait");
         assert!(wait(&mut events, "a", is_ready).is_err(), "the watch ends");
+    }
+
+    #[test]
+    fn a_container_that_waits_does_not_run() {
+        let event = |state: &str| json!({"object": {"status": {"containerStatuses": [{"state": {state: {}}}]}}});
+        assert!(is_running(&event("running")) && is_running(&event("terminated")));
+        assert!(!is_running(&event("waiting")) && !is_running(&json!({})));
     }
 
     #[test]
