@@ -78,6 +78,16 @@ fn memory_class(need: Bytes) -> Bytes {
     Bytes::mebibytes(if need <= between && between > SECOND_CLASS { between } else { power })
 }
 
+/// What a container gets of the CPU time while there is not enough for all, as the weight of a control group of version 2:
+/// from its request, as container runtimes convert it
+/// (<https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/2254-cgroup-v2>).
+#[must_use]
+pub fn cpu_weight(request: Option<MilliCpu>) -> u32 {
+    const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
+    let shares = request.map_or(0, |cpu| cpu.0.saturating_mul(1024) / 1000).clamp(*SHARES.start(), *SHARES.end());
+    u32::try_from(1 + (shares - 2) * 9999 / 262_142).expect("a weight is at most 10000")
+}
+
 /// The size of the disk that holds the pod's empty directories; none when it has none there.
 ///
 /// When all of them are limited it is what they may hold together and room for the file system itself, else
@@ -106,6 +116,13 @@ mod tests {
     use super::*;
     use crate::pod::test_pod;
     use serde_json::json;
+
+    #[test]
+    fn a_request_becomes_a_weight_as_runtimes_convert_it() {
+        let weight = |milli: u64| cpu_weight(Some(MilliCpu(milli)));
+        assert_eq!((cpu_weight(None), weight(0), weight(100), weight(1000)), (1, 1, 4, 39));
+        assert_eq!(weight(u64::MAX), 10_000);
+    }
 
     fn size(containers: &serde_json::Value, init: &serde_json::Value) -> (u32, u64, u64) {
         let pod = test_pod(&json!({ "spec": { "containers": containers, "initContainers": init } }));

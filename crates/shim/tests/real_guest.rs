@@ -79,7 +79,7 @@ async fn volumes_are_shared_kept_and_never_left() {
     };
     let Some(shim) = shim(scratch).await else { return };
     let mut client = powered_on(&shim).await;
-    harness::files_are_published(&shim).await;
+    harness::volumes::files_are_published(&shim).await;
     let directory = |medium| VolumeStep::Directory { medium, group: Some(5000) };
     let make = async |client: &mut Client| {
         client.done(volume("disk", directory(Medium::Disk))).await;

@@ -140,7 +140,7 @@ async fn a_port_is_reached_until_it_closes_or_is_not_there() {
 #[tokio::test]
 async fn volumes_have_the_files_that_were_published_last() {
     let (shim, _client) = running().await;
-    harness::files_are_published(&shim).await;
+    harness::volumes::files_are_published(&shim).await;
 }
 
 #[tokio::test]

@@ -130,6 +130,9 @@ pub struct Identity {
     pub entropy_hex: String,
     /// The host's clock; nanoseconds since 1970.
     pub unix_nanos: u64,
+    /// Processes and threads that all containers together may have. The machine's memory bounds them further.
+    #[serde(default)]
+    pub most_processes: Option<u64>,
 }
 
 /// One disk of the guest.
@@ -180,6 +183,21 @@ pub struct ContainerSpec {
     /// Where it may leave its last words, see [`ProcessExit::message`]; absolute.
     #[serde(default)]
     pub termination_message_path: Option<String>,
+    /// CPU time that it may use, in thousandths of a core, when limited.
+    #[serde(default)]
+    pub cpu_limit_milli: Option<u64>,
+    /// Its part of the CPU time while there is not enough for all, from 1 to 10000; 100 when none is given.
+    #[serde(default)]
+    pub cpu_weight: Option<u32>,
+    /// Whether the machine lies open to it: nothing of `/proc` and `/sys` is hidden or sealed, and it has all devices.
+    #[serde(default)]
+    pub privileged: bool,
+    /// Whether nothing of its `/proc` is hidden or sealed.
+    #[serde(default)]
+    pub unmasked_proc: bool,
+    /// Whether it sees the processes of the pod's other containers that say so too, and they see its own.
+    #[serde(default)]
+    pub shares_processes: bool,
 }
 
 /// A process to run.
@@ -212,6 +230,9 @@ pub struct Confinement {
     pub capabilities: Option<Vec<String>>,
     /// Whether system calls are refused that programs in containers have no use for.
     pub filter_system_calls: bool,
+    /// Whether no program that it executes may give it more privileges than it has, such as one with a set-user-ID bit.
+    #[serde(default)]
+    pub no_new_privileges: bool,
 }
 
 /// The capabilities that containers have by default: the set that containerd and Docker grant.

@@ -42,6 +42,8 @@ pub(crate) struct Agent {
     pub(crate) port: Port,
     /// Handle of init itself, the way back from another process namespace.
     pub(crate) own: OwnedFd,
+    /// Handle of process 1 of the process namespace that containers share, once one of them does.
+    pub(crate) reaper: Option<OwnedFd>,
     pub(crate) processes: BTreeMap<u32, Process>,
     pub(crate) containers: BTreeMap<u32, Container>,
     pub(crate) configured: bool,
@@ -64,6 +66,7 @@ impl Agent {
         Ok(Self {
             port,
             own: own.map_err(AgentError::OwnHandle)?,
+            reaper: None,
             processes: BTreeMap::new(),
             containers: BTreeMap::new(),
             configured: false,
@@ -224,6 +227,12 @@ impl Agent {
             return;
         }
         let container = self.containers.get(&process.container);
+        if let Some(container) = container.filter(|_| process.container == stream) {
+            // With a process namespace of its own, the kernel has done so already.
+            if let Err(refusal) = container.cgroup.kill() {
+                crate::console::say(&refusal.to_string());
+            }
+        }
         let oom_kills = container.map_or(0, |container| container.cgroup.oom_kills());
         let last_words =
             container.filter(|_| process.container == stream).and_then(|container| container.rootfs.last_words());

@@ -5,7 +5,7 @@
 
 use crate::refusal::{Doing, Refusal};
 use crate::user::User;
-use crate::{confine, inside, mounts, program, sys, user};
+use crate::{confine, filter, inside, mounts, program, sys, user};
 use orrery_wire::guest::{ProcessSpec, reason};
 use orrery_wire::volume::VolumeMount;
 use rustix::fd::{AsFd, OwnedFd};
@@ -31,6 +31,7 @@ pub(crate) struct NewContainer {
     pub(crate) root: PathBuf,
     pub(crate) etc: PathBuf,
     pub(crate) read_only: bool,
+    pub(crate) openness: inside::Openness,
     pub(crate) sysctls: Vec<(String, String)>,
     pub(crate) mounts: Vec<VolumeMount>,
     /// The file for its last words, and where it has it.
@@ -99,9 +100,14 @@ fn try_become(birth: Birth) -> Result<std::convert::Infallible, Refusal> {
     let user = resolve_user(&process)?;
     own_stdio(&user);
     rustix::process::setrlimit(Resource::Nofile, OPEN_FILES).doing(|| "limiting open files".to_owned())?;
-    drop_privileges(&user, confine::capabilities(&process.confinement)?)?;
+    let capabilities = confine::capabilities(&process.confinement)?;
     if process.confinement.filter_system_calls {
-        confine::filter_system_calls()?;
+        // Before privileges are dropped, which it takes some to do; what still is to be called is allowed to everybody.
+        filter::apply(capabilities)?;
+    }
+    drop_privileges(&user, capabilities)?;
+    if process.confinement.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).doing(|| "forbidding new privileges".to_owned())?;
     }
     execute(&process, &user)
 }
@@ -116,7 +122,7 @@ fn enter(place: Place) -> Result<bool, Refusal> {
             let termination = new.termination_message.as_ref().map(|(file, path)| (file.as_path(), path.as_str()));
             let mounts = mounts::detach(&new.mounts, termination)?;
             let etc = inside::enter_root(&new.root, &new.etc)?;
-            inside::furnish(etc, new.read_only, &new.sysctls)?;
+            inside::furnish(etc, new.read_only, &new.sysctls, new.openness)?;
             mounts::place(mounts)?;
             Ok(new.read_only)
         }
@@ -209,8 +215,7 @@ fn drop_privileges(user: &User, kept: CapabilitySet) -> Result<(), Refusal> {
     rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(user.uid)).doing(|| "setting the user".to_owned())?;
     let held = if user.uid == 0 { kept } else { CapabilitySet::empty() };
     let sets = CapabilitySets { effective: held, permitted: held, inheritable: CapabilitySet::empty() };
-    rustix::thread::set_capabilities(None, sets).doing(|| "setting capabilities".to_owned())?;
-    rustix::thread::set_no_new_privs(true).doing(|| "forbidding new privileges".to_owned())
+    rustix::thread::set_capabilities(None, sets).doing(|| "setting capabilities".to_owned())
 }
 
 fn execute(process: &ProcessSpec, user: &User) -> Result<std::convert::Infallible, Refusal> {

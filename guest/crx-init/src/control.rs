@@ -4,11 +4,12 @@
 use crate::agent::{Agent, Container, Shutdown};
 use crate::cgroup::Cgroup;
 use crate::child::{NewContainer, Place};
-use crate::launch::{Target, launch, launch_forwarder};
+use crate::inside::Openness;
+use crate::launch::{Target, launch, launch_forwarder, launch_reaper};
 use crate::process::Process;
 use crate::refusal::Refusal;
 use crate::rootfs::Rootfs;
-use crate::{devices, identity, rootfs, sys, volume};
+use crate::{cgroup, devices, identity, rootfs, sys, volume};
 use orrery_wire::guest::{
     ContainerSpec, ExecSpec, FromGuest, GuestRequest, Identity, ProcessSpec, ToGuest, VERSIONS, reason,
 };
@@ -95,6 +96,7 @@ impl Agent {
         }
         devices::take(identity)?;
         identity::apply(identity)?;
+        cgroup::bound_processes(identity.most_processes)?;
         self.configured = true;
         Ok(Outcome::Done)
     }
@@ -114,24 +116,30 @@ impl Agent {
             return Err(Refusal::new(reason::BAD_STATE, "the machine has no identity yet: send Configure first"));
         }
         self.check_stream_is_free(spec.stream)?;
-        let ContainerSpec { stream, image_serial, writable_bytes, process, memory_limit_bytes, .. } = spec;
-        let rootfs = Rootfs::prepare(stream, &image_serial, writable_bytes)?;
-        let cgroup = match Cgroup::create(stream, memory_limit_bytes) {
+        if spec.shares_processes && self.reaper.is_none() {
+            self.reaper = Some(launch_reaper()?);
+        }
+        let rootfs = Rootfs::prepare(spec.stream, &spec.image_serial, spec.writable_bytes)?;
+        let cgroup = match Cgroup::create(&spec) {
             Ok(cgroup) => cgroup,
             Err(refusal) => {
                 rootfs.remove();
                 return Err(refusal);
             }
         };
+        let ContainerSpec { stream, process, .. } = spec;
         let place = Place::NewContainer(NewContainer {
             root: rootfs.root(),
             etc: rootfs.etc(),
             read_only: spec.read_only_root,
+            openness: Openness { machine: spec.privileged, proc: spec.unmasked_proc },
             sysctls: spec.sysctls,
             mounts: spec.mounts,
             termination_message: spec.termination_message_path.map(|path| (rootfs.termination_message(), path)),
         });
-        let born = launch(Target::New(place), &process, cgroup.directory.as_fd());
+        let shared = self.reaper.as_ref().filter(|_| spec.shares_processes).map(AsFd::as_fd);
+        let target = Target::New { place, shared, own: self.own.as_fd() };
+        let born = launch(target, &process, cgroup.directory.as_fd());
         let (tty, stdin) = (process.tty, process.stdin);
         self.containers.insert(stream, Container { rootfs, cgroup, process });
         match born {
@@ -225,6 +233,7 @@ fn with_defaults(wanted: &ProcessSpec, own: &ProcessSpec) -> ProcessSpec {
     }
     let confinement = &mut process.confinement;
     confinement.filter_system_calls |= own.confinement.filter_system_calls;
+    confinement.no_new_privileges |= own.confinement.no_new_privileges;
     if confinement.capabilities.is_none() {
         confinement.capabilities.clone_from(&own.confinement.capabilities);
     }

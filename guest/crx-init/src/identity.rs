@@ -181,6 +181,7 @@ mod tests {
             host_aliases: vec![("10.1.1.1".into(), vec!["one".into(), "uno".into()])],
             entropy_hex: "00".repeat(32),
             unix_nanos: 0,
+            most_processes: None,
         }
     }
 

@@ -19,13 +19,18 @@ const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(Moun
 /// Kernel state that a container may see but not change.
 const READ_ONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 /// Kernel state that a container has no business with.
-const HIDDEN_PATHS: [&str; 7] = [
+const HIDDEN_PATHS: [&str; 12] = [
     "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
-    "/proc/timer_list",
+    "/proc/sched_debug",
     "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 const DEVICES: [(&str, u32, u32); 6] = [
@@ -44,6 +49,15 @@ const LINKS: [(&str, &str); 5] = [
     ("pts/ptmx", "/dev/ptmx"),
 ];
 
+/// How much of the machine a container may see and change.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Openness {
+    /// All of it, with its devices.
+    pub(crate) machine: bool,
+    /// All of its own `/proc`.
+    pub(crate) proc: bool,
+}
+
 /// Keeps what is mounted from here on from being seen outside.
 pub(crate) fn make_mounts_private() -> Result<(), Refusal> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
@@ -59,11 +73,22 @@ pub(crate) fn enter_root(root: &Path, etc: &Path) -> Result<Vec<(&'static str, O
         let tree = open_tree(CWD, etc.join(name), flags).doing(|| format!("opening the text of /etc/{name}"))?;
         files.push((name, tree));
     }
+    move_to(root)?;
+    Ok(files)
+}
+
+/// Makes an empty directory that nobody can write to the root of this mount namespace.
+pub(crate) fn enter_nothing() -> Result<(), Refusal> {
+    let place = crate::rootfs::CONTAINERS;
+    mount_one("tmpfs", place, QUIET | MountFlags::RDONLY, Some(c"size=4k,mode=0555"))?;
+    move_to(Path::new(place))
+}
+
+fn move_to(root: &Path) -> Result<(), Refusal> {
     rustix::process::chdir(root).doing(|| "entering the root file system".to_owned())?;
     rustix::process::pivot_root(".", ".").doing(|| "changing the root".to_owned())?;
     unmount(".", UnmountFlags::DETACH).doing(|| "letting go of the old root".to_owned())?;
-    rustix::process::chdir("/").doing(|| "entering the new root".to_owned())?;
-    Ok(files)
+    rustix::process::chdir("/").doing(|| "entering the new root".to_owned())
 }
 
 /// Mounts what every container has: `/proc` (with its settings of the kernel), `/sys`, `/dev` and the texts of `/etc`. The umask must be 0.
@@ -71,19 +96,23 @@ pub(crate) fn furnish(
     etc: Vec<(&'static str, OwnedFd)>,
     read_only: bool,
     sysctls: &[(String, String)],
+    openness: Openness,
 ) -> Result<(), Refusal> {
     make_directory("/proc")?;
     mount_one("proc", "/proc", QUIET, None)?;
     crate::confine::set_sysctls(sysctls)?;
     make_directory("/sys")?;
-    mount_one("sysfs", "/sys", QUIET | MountFlags::RDONLY, None)?;
-    mount_one("cgroup2", "/sys/fs/cgroup", QUIET | MountFlags::RDONLY, None)?;
-    furnish_dev()?;
-    for path in READ_ONLY_PATHS {
-        seal(path)?;
-    }
-    for path in HIDDEN_PATHS {
-        hide(path)?;
+    let sealed = if openness.machine { QUIET } else { QUIET | MountFlags::RDONLY };
+    mount_one("sysfs", "/sys", sealed, None)?;
+    mount_one("cgroup2", "/sys/fs/cgroup", sealed, None)?;
+    furnish_dev(openness.machine)?;
+    if !openness.machine && !openness.proc {
+        for path in READ_ONLY_PATHS {
+            seal(path)?;
+        }
+        for path in HIDDEN_PATHS {
+            hide(path)?;
+        }
     }
     place_etc(etc, read_only)
 }
@@ -111,8 +140,8 @@ fn make_directory(path: &str) -> Result<(), Refusal> {
 }
 
 /// Fills `/dev`. A device node works only through a bind mount of its own: `/dev` itself ends up without device nodes,
-/// so that nodes which the container makes are of no use to it.
-fn furnish_dev() -> Result<(), Refusal> {
+/// so that nodes which the container makes are of no use to it; unless it is to have all of the machine's.
+fn furnish_dev(all_devices: bool) -> Result<(), Refusal> {
     make_directory("/dev")?;
     mount_one("tmpfs", "/dev", MountFlags::NOSUID | MountFlags::NOEXEC, Some(c"mode=0755,size=64k"))?;
     let mode = Mode::from_raw_mode(0o666);
@@ -121,8 +150,13 @@ fn furnish_dev() -> Result<(), Refusal> {
             .doing(|| format!("making {path}"))?;
         mount_bind(path, path).doing(|| format!("mounting {path}"))?;
     }
-    let flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
-    mount_remount("/dev", flags, c"").doing(|| "closing /dev to other devices".to_owned())?;
+    if all_devices {
+        make_devices("/sys/dev/char", FileType::CharacterDevice)?;
+        make_devices("/sys/dev/block", FileType::BlockDevice)?;
+    } else {
+        let flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
+        mount_remount("/dev", flags, c"").doing(|| "closing /dev to other devices".to_owned())?;
+    }
     for (target, link) in LINKS {
         rustix::fs::symlink(target, link).doing(|| format!("making the link {link}"))?;
     }
@@ -137,6 +171,30 @@ fn furnish_dev() -> Result<(), Refusal> {
         Ok(()) | Err(Errno::NODEV) => Ok(()),
         Err(error) => Err(error).doing(|| "mounting mqueue on /dev/mqueue".to_owned()),
     }
+}
+
+/// Makes the nodes of all devices that the kernel lists in `directory`.
+fn make_devices(directory: &str, kind: FileType) -> Result<(), Refusal> {
+    let doing = || format!("listing {directory}");
+    for entry in std::fs::read_dir(directory).doing(doing)? {
+        let path = entry.doing(doing)?.path().join("uevent");
+        // A device may leave while it is looked at.
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        let number = |name| value(name).and_then(|value| value.parse::<u32>().ok());
+        // Terminals of the container's own take the place of the machine's.
+        let Some(name) = value("DEVNAME").filter(|name| !matches!(*name, "console" | "ptmx")) else { continue };
+        let (Some(major), Some(minor)) = (number("MAJOR"), number("MINOR")) else { continue };
+        let node = Path::new("/dev").join(name);
+        if let Some(parent) = node.parent() {
+            std::fs::create_dir_all(parent).doing(|| format!("making the directory {}", parent.display()))?;
+        }
+        match rustix::fs::mknodat(CWD, &node, kind, Mode::from_raw_mode(0o600), makedev(major, minor)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error).doing(|| format!("making {}", node.display())),
+        }
+    }
+    Ok(())
 }
 
 /// Makes the container's terminal, already open as `/dev/pts/0` or the like, its `/dev/console` too.

@@ -3,6 +3,7 @@
 use crate::cgroup;
 use crate::child::{Birth, FAILED, Place, TERMINAL, become_process};
 use crate::forward::become_forwarder;
+use crate::reaper::{await_reaper, become_reaper};
 use crate::refusal::{Doing, Refusal};
 use crate::sys::{self, Cloned};
 use orrery_wire::guest::{ProcessSpec, reason};
@@ -37,8 +38,8 @@ pub(crate) struct Born {
 
 /// Which container a process is born into.
 pub(crate) enum Target<'a> {
-    /// A new one.
-    New(Place),
+    /// A new one; in a process namespace of its own unless there is one that it shares.
+    New { place: Place, shared: Option<BorrowedFd<'a>>, own: BorrowedFd<'a> },
     /// The one whose first process the handle stands for; `own` is a handle of init itself.
     Existing { first_process: BorrowedFd<'a>, own: BorrowedFd<'a> },
 }
@@ -46,15 +47,18 @@ pub(crate) enum Target<'a> {
 /// Starts `process` in `cgroup`.
 pub(crate) fn launch(target: Target<'_>, process: &ProcessSpec, cgroup: BorrowedFd<'_>) -> Result<Born, Refusal> {
     let (ends, stdio) = if process.tty { (Ends::default(), None) } else { make_stdio(process.stdin)? };
-    let flags = SocketFlags::CLOEXEC;
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
-        .doing(|| "making a status socket".to_owned())?;
+    let (ours, theirs) = status_socket()?;
     let birth = |place| Birth { place, process: process.clone(), stdio, status: theirs };
     let (birth, cloned) = match target {
-        Target::New(place) => (birth(place), sys::clone_process(sys::NEW_CONTAINER, cgroup)),
+        Target::New { place, shared: Some(reaper), own } => {
+            (birth(place), clone_beside(reaper, own, sys::NEW_CONTAINER, cgroup)?)
+        }
+        Target::New { place, shared: None, .. } => {
+            (birth(place), sys::clone_process(sys::NEW_CONTAINER | sys::NEW_PROCESSES, cgroup))
+        }
         Target::Existing { first_process, own } => {
             let copy = first_process.try_clone_to_owned().doing(|| "copying a process handle".to_owned())?;
-            let cloned = clone_into_pid_namespace(first_process, own, cgroup)?;
+            let cloned = clone_beside(first_process, own, 0, cgroup)?;
             (birth(Place::Existing { first_process: copy }), cloned)
         }
     };
@@ -73,22 +77,46 @@ pub(crate) fn launch(target: Target<'_>, process: &ProcessSpec, cgroup: Borrowed
 pub(crate) fn launch_forwarder(port: u16) -> Result<Born, Refusal> {
     let (ends, stdio) = make_stdio(true)?;
     let stdio = stdio.expect("there is no terminal");
-    let flags = SocketFlags::CLOEXEC;
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
-        .doing(|| "making a status socket".to_owned())?;
-    let group = rustix::fs::open(cgroup::INIT, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .doing(|| "opening init's control group".to_owned())?;
+    let (ours, theirs) = status_socket()?;
+    let group = init_group()?;
     match sys::clone_process(0, group.as_fd()).doing(|| "starting a process".to_owned())? {
         Cloned::Child => become_forwarder(port, stdio, theirs),
         Cloned::Parent { pid, pidfd } => Ok(Born { pid, pidfd, status: ours, ends }),
     }
 }
 
-/// Forks with the child in another process namespace: such a change concerns the children of the caller only, and init
-/// takes it back at once. The inner result is of the fork.
-fn clone_into_pid_namespace(
+/// Makes the process namespace that containers share. Gives a handle of its first process.
+pub(crate) fn launch_reaper() -> Result<OwnedFd, Refusal> {
+    let (ours, theirs) = status_socket()?;
+    let group = init_group()?;
+    match sys::clone_process(sys::NEW_CONTAINER | sys::NEW_PROCESSES, group.as_fd())
+        .doing(|| "starting a process".to_owned())?
+    {
+        Cloned::Child => become_reaper(theirs),
+        Cloned::Parent { pidfd, .. } => {
+            drop(theirs);
+            await_reaper(&ours)?;
+            Ok(pidfd)
+        }
+    }
+}
+
+fn status_socket() -> Result<(OwnedFd, OwnedFd), Refusal> {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .doing(|| "making a status socket".to_owned())
+}
+
+fn init_group() -> Result<OwnedFd, Refusal> {
+    rustix::fs::open(cgroup::INIT, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .doing(|| "opening init's control group".to_owned())
+}
+
+/// Forks with the child in the process namespace of `first_process`: such a change concerns the children of the caller only,
+/// and init takes it back at once. The inner result is of the fork.
+fn clone_beside(
     first_process: BorrowedFd<'_>,
     own: BorrowedFd<'_>,
+    namespaces: u64,
     cgroup: BorrowedFd<'_>,
 ) -> Result<std::io::Result<Cloned>, Refusal> {
     let space = ThreadNameSpaceType::PROCESS_ID;
@@ -97,7 +125,7 @@ fn clone_into_pid_namespace(
         Err(Errno::SRCH) => return Err(Refusal::new(reason::NOT_FOUND, "the container has ended")),
         Err(error) => return Err(error).doing(|| "entering the container's process namespace".to_owned()),
     }
-    let cloned = sys::clone_process(0, cgroup);
+    let cloned = sys::clone_process(namespaces, cgroup);
     if !matches!(cloned, Ok(Cloned::Child)) {
         rustix::thread::move_into_thread_name_spaces(own, space)
             .doing(|| "returning from a process namespace".to_owned())?;

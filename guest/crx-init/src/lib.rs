@@ -4,8 +4,8 @@
 //! carries out what the shim asks for ([`control`]): it takes on an identity ([`identity`]) and what belongs to it
 //! ([`devices`]), starts containers from
 //! read-only disks ([`rootfs`], [`inside`]) and processes in them ([`launch`], [`child`]), makes and fills their volumes
-//! ([`volume`], [`mounts`]), connects to ports ([`forward`]), carries their input and
-//! output as frames within credit ([`process`], [`credit`]), reports how they end, and powers the machine off. A shim
+//! ([`volume`], [`mounts`]), confines them ([`confine`], [`filter`], [`cgroup`]), connects to ports ([`forward`]), carries
+//! their input and output as frames within credit ([`process`], [`credit`]), reports how they end, and powers the machine off. A shim
 //! that goes away and comes back finds everything running.
 //!
 //! It is not a supervisor: it restarts nothing, pulls nothing and decides nothing. It trusts the host, which could read
@@ -27,6 +27,7 @@ mod console;
 mod control;
 pub mod credit;
 mod devices;
+mod filter;
 mod forward;
 mod identity;
 mod inside;
@@ -37,6 +38,7 @@ mod outbox;
 mod port;
 mod process;
 mod program;
+mod reaper;
 mod refusal;
 mod rootfs;
 mod sys;

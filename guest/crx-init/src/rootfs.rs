@@ -19,7 +19,8 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 const IMAGES: &str = "/run/images";
-const CONTAINERS: &str = "/run/containers";
+/// Where containers' file systems are mounted.
+pub(crate) const CONTAINERS: &str = "/run/containers";
 /// The least size of a writable layer, in bytes: room for mount points and the texts of `/etc`, also when the container
 /// itself may write nothing. (To tmpfs, a size of 0 would mean no limit.)
 const LEAST_WRITABLE_BYTES: u64 = 1024 * 1024;

@@ -2,6 +2,7 @@
 
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
+use seccompiler::sock_filter;
 use std::ffi::CString;
 use std::io;
 
@@ -13,9 +14,10 @@ pub(crate) enum Cloned {
     Child,
 }
 
-/// New mount, process, IPC and host name namespaces.
-pub(crate) const NEW_CONTAINER: u64 =
-    (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64;
+/// New mount, IPC and host name namespaces.
+pub(crate) const NEW_CONTAINER: u64 = (libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64;
+/// A new process namespace.
+pub(crate) const NEW_PROCESSES: u64 = libc::CLONE_NEWPID as u64;
 
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -67,6 +69,33 @@ pub(crate) fn clone_process(namespaces: u64, cgroup: BorrowedFd<'_>) -> io::Resu
 pub(crate) fn unshare_cgroup_namespace() -> Result<(), Errno> {
     // SAFETY: only CLONE_FILES could be unsound, and it is not asked for.
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWCGROUP) }
+}
+
+/// Lets the kernel run `program` on each system call of the calling process and of all that come from it.
+///
+/// The wrapper of the crate that makes such programs takes new privileges away too, which is another question.
+pub(crate) fn filter_system_calls(program: &[sock_filter]) -> io::Result<()> {
+    /// `struct sock_fprog`
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        instructions: *const sock_filter,
+    }
+    let length = u16::try_from(program.len()).map_err(io::Error::other)?;
+    let program = Program { length, instructions: program.as_ptr() };
+    // SAFETY: the kernel reads the structure and the instructions, which live until the call returns.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Does nothing any more but to let the kernel collect the calling process's children.
+pub(crate) fn collect_forever() -> ! {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    loop {
+        // SAFETY: pause has no preconditions.
+        unsafe { libc::pause() };
+    }
 }
 
 /// Becomes another program. Returns only with the error.

@@ -37,6 +37,7 @@ mod model_tests;
 mod table_tests;
 
 pub use memory::{Ending, FailedBoots, Memory, Refusal, StartRecord};
+pub use security::Privileges;
 pub use view::{ContainerView, Deletion, Dns, PodView, ProjectError, RestartPolicy, Unsupported};
 
 use crate::env::Addresses;

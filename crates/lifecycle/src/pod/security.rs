@@ -25,7 +25,7 @@ const RUNTIME_DEFAULT: &str = "RuntimeDefault";
 const ALL: &str = "ALL";
 
 /// The capabilities that a container may have: the default ones, without what it drops, with what it adds.
-pub(super) fn capabilities(asked: &Capabilities) -> Vec<String> {
+fn capabilities(asked: &Capabilities) -> Vec<String> {
     let list = |list: &Option<Vec<String>>| -> Vec<String> {
         list.iter().flatten().map(|name| name.to_uppercase().trim_start_matches("CAP_").to_owned()).collect()
     };
@@ -46,11 +46,39 @@ pub(super) fn capabilities(asked: &Capabilities) -> Vec<String> {
     kept
 }
 
-/// Whether a container asks for the default profile, itself or through its pod.
-pub(super) fn filters_system_calls(pod: Option<&PodSecurityContext>, own: Option<&SecurityContext>) -> bool {
-    let own = own.and_then(|security| security.seccomp_profile.as_ref());
-    let profile = own.or(pod.and_then(|security| security.seccomp_profile.as_ref()));
-    profile.is_some_and(|profile| profile.type_ == RUNTIME_DEFAULT)
+/// What a container may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Privileges {
+    /// Whether the pod's whole machine lies open to it.
+    pub privileged: bool,
+    /// Whether nothing of its `/proc` is hidden or sealed.
+    pub unmasked_proc: bool,
+    /// The capabilities that it may have at most, without `CAP_`, when it says anything about them.
+    pub capabilities: Option<Vec<String>>,
+    /// Whether system calls are refused to it that containers have no use for.
+    pub filter_system_calls: bool,
+    /// Whether no program may give it more privileges than it has.
+    pub no_new_privileges: bool,
+}
+
+/// What a container asks for, itself or through its pod. As in every cluster, who says nothing about new privileges may
+/// get them, and to who is privileged neither capabilities nor a profile matter.
+pub(super) fn privileges(pod: Option<&PodSecurityContext>, own: Option<&SecurityContext>) -> Privileges {
+    let empty = SecurityContext::default();
+    let security = own.unwrap_or(&empty);
+    let privileged = security.privileged == Some(true);
+    let profile = security.seccomp_profile.as_ref().or(pod.and_then(|pod| pod.seccomp_profile.as_ref()));
+    Privileges {
+        privileged,
+        unmasked_proc: security.proc_mount.as_deref() == Some("Unmasked"),
+        capabilities: if privileged {
+            Some(vec![ALL.to_owned()])
+        } else {
+            security.capabilities.as_ref().map(capabilities)
+        },
+        filter_system_calls: !privileged && profile.is_some_and(|profile| profile.type_ == RUNTIME_DEFAULT),
+        no_new_privileges: security.allow_privilege_escalation == Some(false),
+    }
 }
 
 /// The settings of the kernel that a pod asks for, by their names with dots.
@@ -67,6 +95,7 @@ pub(super) fn forbidden_sysctl(sysctls: &[(String, String)]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn capabilities_are_dropped_from_the_default_ones_and_added_to_them() {
@@ -79,6 +108,25 @@ mod tests {
         assert_eq!(made(&["CAP_SYS_TIME"], &["ALL"]), ["SYS_TIME"]);
         assert_eq!(made(&["KILL"], &["CHOWN"]).len(), 13);
         assert_eq!(made(&["ALL"], &["MKNOD"]), ["ALL", "-MKNOD"]);
+    }
+
+    #[test]
+    fn who_says_nothing_is_confined_as_runtimes_do_and_who_is_privileged_is_not() {
+        let asked = |pod: serde_json::Value, own: serde_json::Value| {
+            let pod: PodSecurityContext = serde_json::from_value(pod).unwrap();
+            let own: SecurityContext = serde_json::from_value(own).unwrap();
+            privileges(Some(&pod), Some(&own))
+        };
+        assert_eq!(privileges(None, None), Privileges::default());
+        let filtered = json!({ "seccompProfile": { "type": "RuntimeDefault" } });
+        assert!(asked(filtered.clone(), json!({})).filter_system_calls);
+        assert!(!asked(filtered.clone(), json!({ "seccompProfile": { "type": "Unconfined" } })).filter_system_calls);
+        assert!(asked(json!({}), json!({ "allowPrivilegeEscalation": false })).no_new_privileges);
+        assert!(!asked(json!({}), json!({ "allowPrivilegeEscalation": true })).no_new_privileges);
+        assert!(asked(json!({}), json!({ "procMount": "Unmasked" })).unmasked_proc);
+        let all = asked(filtered, json!({ "privileged": true, "capabilities": { "drop": ["ALL"] } }));
+        assert_eq!((all.privileged, all.filter_system_calls), (true, false));
+        assert_eq!(all.capabilities.unwrap(), ["ALL"]);
     }
 
     #[test]

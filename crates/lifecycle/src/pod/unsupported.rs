@@ -38,7 +38,6 @@ fn of_pod(spec: &PodSpec) -> Option<&'static str> {
         (set(spec.host_network), "hostNetwork"),
         (set(spec.host_pid), "hostPID"),
         (set(spec.host_ipc), "hostIPC"),
-        (set(spec.share_process_namespace), "shareProcessNamespace"),
         (set(spec.set_hostname_as_fqdn), "setHostnameAsFQDN"),
         (spec.resources.is_some(), "resources of the whole pod"),
         (spec.resource_claims.as_ref().is_some_and(|claims| !claims.is_empty()), "resourceClaims"),
@@ -77,8 +76,6 @@ fn of_container(container: &Container, init: bool) -> Option<String> {
 
 fn of_security(security: &SecurityContext) -> Option<&'static str> {
     let table = [
-        (security.privileged == Some(true), "privileged"),
-        (security.proc_mount.as_deref().is_some_and(|mount| mount != "Default"), "procMount"),
         (security.se_linux_options.is_some(), "seLinuxOptions"),
         (security.windows_options.is_some(), "windowsOptions"),
     ];
@@ -107,7 +104,11 @@ mod tests {
         let spec = json!({
             "restartPolicy": "Never",
             "securityContext": { "runAsUser": 1 },
-            "containers": [{ "name": "a", "image": "i", "tty": true, "ports": [{ "containerPort": 80 }] }]
+            "shareProcessNamespace": true,
+            "containers": [{
+                "name": "a", "image": "i", "tty": true, "ports": [{ "containerPort": 80 }],
+                "securityContext": { "privileged": true, "procMount": "Unmasked" }
+            }]
         });
         assert_eq!(message(spec), None);
     }
@@ -131,7 +132,12 @@ mod tests {
             ),
             (json!({ "containers": [], "hostNetwork": true }), "hostNetwork"),
             (json!({ "containers": [{ "name": "a", "restartPolicy": "Never" }] }), "a restart policy of its own"),
-            (json!({ "containers": [{ "name": "a", "securityContext": { "privileged": true } }] }), "privileged"),
+            (
+                json!({ "containers": [{ "name": "a", "securityContext": {
+                    "seccompProfile": { "type": "Localhost", "localhostProfile": "own.json" }
+                } }] }),
+                "seccompProfile of type Localhost (container a)",
+            ),
             (
                 json!({ "containers": [], "securityContext": { "seccompProfile": { "type": "Localhost" } } }),
                 "seccompProfile of type Localhost",

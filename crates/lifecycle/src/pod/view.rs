@@ -1,6 +1,7 @@
 //! What is needed of a pod, projected from the whole Kubernetes object.
 
-use super::{security, unsupported};
+use super::security::{self, Privileges};
+use super::unsupported;
 use crate::handler::{self, Hooks, Probes};
 use crate::volume::{self, VolumeView};
 use orrery_api::k8s::api::core::v1::{
@@ -87,10 +88,8 @@ pub struct ContainerView {
     pub run_as_non_root: bool,
     /// Whether its root file system may not be written.
     pub read_only_root: bool,
-    /// The capabilities that it may have at most, without `CAP_`, when it says anything about them.
-    pub capabilities: Option<Vec<String>>,
-    /// Whether system calls are refused to it that containers have no use for.
-    pub filter_system_calls: bool,
+    /// What it may do.
+    pub privileges: Privileges,
     /// CPU requested.
     pub cpu_request: Option<MilliCpu>,
     /// CPU that it may use.
@@ -164,6 +163,8 @@ pub struct PodView {
     pub supplementary_groups: Vec<u32>,
     /// Settings of the kernel, by their names with dots.
     pub sysctls: Vec<(String, String)>,
+    /// Whether its containers see each other's processes.
+    pub shares_processes: bool,
     /// The group of its volumes.
     pub fs_group: Option<u32>,
     /// Its volumes, as far as they are built.
@@ -250,6 +251,7 @@ impl PodView {
                 .filter_map(id)
                 .collect(),
             sysctls: pod_security.map(security::sysctls).unwrap_or_default(),
+            shares_processes: spec.share_process_namespace == Some(true),
             fs_group: pod_security.and_then(|s| s.fs_group).and_then(id),
             volumes: volume::project(spec).map_err(ProjectError::Volume)?,
             readiness_gates: spec.readiness_gates.iter().flatten().map(|gate| gate.condition_type.clone()).collect(),
@@ -315,8 +317,7 @@ fn container(spec: &PodSpec, container: &Container) -> Result<ContainerView, Pro
         run_as_group: group.and_then(id),
         run_as_non_root: non_root.unwrap_or_default(),
         read_only_root: own_security.and_then(|s| s.read_only_root_filesystem).unwrap_or_default(),
-        capabilities: own_security.and_then(|s| s.capabilities.as_ref()).map(security::capabilities),
-        filter_system_calls: security::filters_system_calls(pod_security, own_security),
+        privileges: security::privileges(pod_security, own_security),
         cpu_request: cpu(requests)?,
         cpu_limit: cpu(limits)?,
         memory_request: bytes(requests, "memory")?,

@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)] // Helpers of tests; each test file uses its own part of them.
 
 pub mod real;
+pub mod volumes;
 
 use orrery_shim::{Config, RunError, run_with};
 use orrery_vmm::{Machine, Template};
 use orrery_wire::{
     frame::MAX_PAYLOAD,
-    guest::{Confinement, ContainerSpec, Identity, ProcessExit, ProcessSpec, reason as guest_reason},
+    guest::{Confinement, ContainerSpec, Identity, ProcessExit, ProcessSpec},
     hello::{Hello, Welcome},
     host::{Admission, MachineSpec, Owner},
     machine::{Acceleration, SHIM_CONFIG_VERSION},
@@ -16,7 +17,7 @@ use orrery_wire::{
         ContainerStatus, MachinePhase, MachineStatus, STREAM_HEADER_LENGTH, ShimReply, ShimRequest, StreamKind,
         StreamMessage, VERSIONS,
     },
-    volume::{FilePiece, VolumeMount, VolumeRequest, VolumeStep},
+    volume::{VolumeMount, VolumeRequest, VolumeStep},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -344,6 +345,7 @@ pub fn identity() -> Identity {
         host_aliases: Vec::new(),
         entropy_hex: "5a".repeat(32),
         unix_nanos: 0,
+        most_processes: None,
     }
 }
 
@@ -372,6 +374,11 @@ pub fn start(name: &str, attempt: u32, process: ProcessSpec) -> ShimRequest {
         sysctls: Vec::new(),
         mounts: Vec::new(),
         termination_message_path: None,
+        cpu_limit_milli: None,
+        cpu_weight: None,
+        privileged: false,
+        unmasked_proc: false,
+        shares_processes: false,
     };
     ShimRequest::StartContainer { spec: Box::new(spec), attempt }
 }
@@ -389,13 +396,6 @@ pub fn volume(name: &str, step: VolumeStep) -> ShimRequest {
     ShimRequest::Volume(VolumeRequest { volume: name.into(), step })
 }
 
-/// Replaces all files of a volume by one.
-pub async fn publish(client: &mut Client, name: &str, path: &str, data: &str) {
-    let piece = FilePiece { path: path.into(), mode: 0o644, user: 0, group: 0, data: data.into() };
-    client.done(volume(name, VolumeStep::Stage { first: true, pieces: vec![piece] })).await;
-    client.done(volume(name, VolumeStep::Publish)).await;
-}
-
 pub fn mount(volume: &str, path: &str, sub_path: &str, read_only: bool) -> VolumeMount {
     VolumeMount { volume: volume.into(), path: path.into(), sub_path: sub_path.into(), read_only }
 }
@@ -405,24 +405,4 @@ pub fn with_mounts(mut request: ShimRequest, mounts: &[VolumeMount]) -> ShimRequ
     let ShimRequest::StartContainer { spec, .. } = &mut request else { panic!("{request:?} starts no container") };
     spec.mounts = mounts.to_vec();
     request
-}
-
-/// A volume's files are there before a container that has it, and what is published last is what is read.
-pub async fn files_are_published(shim: &Shim) {
-    let (mut client, mut watch) = (shim.client().await, Watch::start(shim.client().await).await);
-    let mounts = [mount("config", "/config", "", true)];
-    let show = |attempt| with_mounts(start("show", attempt, process(&["cat", "/config/sub/key"])), &mounts);
-    let (refusal, text) = client.refused(show(0)).await;
-    assert_eq!((refusal.as_str(), text.contains("volume config")), (guest_reason::VOLUME_UNAVAILABLE, true), "{text}");
-    for (attempt, word) in [(0, "one"), (1, "two")] {
-        publish(&mut client, "config", "sub/key", word).await;
-        client.done(show(attempt)).await;
-        let ended = |status: &MachineStatus| {
-            container(status, "show").is_some_and(|show| show.attempt == attempt && show.exit.is_some())
-        };
-        watch.until("the file to be shown", ended).await;
-        assert!(shim.log(&format!("show/{attempt}.log")).contains(&format!("stdout P {word}")), "{word}");
-    }
-    let (refusal, _) = client.refused(volume("none", VolumeStep::Publish)).await;
-    assert_eq!(refusal, guest_reason::BAD_STATE);
 }

@@ -33,12 +33,27 @@ pub(super) enum ConfigError {
     AbsoluteSubPath(String),
     #[error("unable to provision SubPath `{0}`: must not contain '..'")]
     SubPathBacksteps(String),
-    #[error("container has runAsNonRoot and image will run as root; set runAsUser")]
-    Root,
+    #[error("container's runAsUser breaks non-root policy ({0})")]
+    AskedForRoot(Place),
+    #[error("container has runAsNonRoot and image will run as root ({0})")]
+    ImageRunsAsRoot(Place),
     #[error(
-        "container has runAsNonRoot and image has non-numeric user ({0}), cannot verify user is non-root; set runAsUser"
+        "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root ({place})"
     )]
-    UserUnknown(String),
+    UserUnknown { user: String, place: Place },
+}
+
+/// A container, as the kubelet names it in its errors.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pod: String,
+    container: String,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "pod: {:?}, container: {}", self.pod, self.container)
+    }
 }
 
 /// The machine of `pod`, whose images are all here.
@@ -96,6 +111,7 @@ pub(super) fn identity(
         host_aliases: pod.host_aliases.clone(),
         entropy_hex: entropy.iter().map(|byte| format!("{byte:02x}")).collect(),
         unix_nanos,
+        most_processes: None,
     }
 }
 
@@ -143,16 +159,22 @@ pub(super) fn container_spec(
             argv,
             env: variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
             working_directory: if directory.is_empty() { "/".to_owned() } else { directory },
-            user: user(container, image)?,
+            user: user(pod, container, image)?,
             supplementary_groups: pod.supplementary_groups.clone(),
             tty: container.tty,
             stdin: container.stdin,
             confinement: Confinement {
-                capabilities: container.capabilities.clone(),
-                filter_system_calls: container.filter_system_calls,
+                capabilities: container.privileges.capabilities.clone(),
+                filter_system_calls: container.privileges.filter_system_calls,
+                no_new_privileges: container.privileges.no_new_privileges,
             },
         },
         memory_limit_bytes: container.memory_limit.map(|limit| limit.0),
+        cpu_limit_milli: container.cpu_limit.map(|limit| limit.0).filter(|milli| *milli > 0),
+        cpu_weight: Some(size::cpu_weight(container.cpu_request.or(container.cpu_limit))),
+        privileged: container.privileges.privileged,
+        unmasked_proc: container.privileges.unmasked_proc,
+        shares_processes: pod.shares_processes,
         sysctls: pod.sysctls.clone(),
         mounts,
         termination_message_path: Some(container.termination_message_path.clone()).filter(|path| !path.is_empty()),
@@ -195,17 +217,21 @@ fn sub_path(expression: &str, variables: &BTreeMap<String, String>) -> Result<St
 }
 
 /// `user[:group]`: what the pod says, else what the image says.
-fn user(container: &ContainerView, image: &ResolvedImage) -> Result<String, ConfigError> {
+fn user(pod: &PodView, container: &ContainerView, image: &ResolvedImage) -> Result<String, ConfigError> {
     let (image_user, image_group) = match image.user.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (image.user.as_str(), None),
     };
     let user = container.run_as_user.map_or_else(|| image_user.to_owned(), |user| user.to_string());
     if container.run_as_non_root {
-        match user.as_str() {
-            "" | "0" | "root" => return Err(ConfigError::Root),
-            name if name.parse::<u32>().is_err() => return Err(ConfigError::UserUnknown(name.to_owned())),
-            _ => {}
+        let place = Place { pod: pod.describe(), container: container.name.clone() };
+        match (container.run_as_user, user.as_str()) {
+            (Some(0), _) => return Err(ConfigError::AskedForRoot(place)),
+            (None, "" | "0") => return Err(ConfigError::ImageRunsAsRoot(place)),
+            (None, name) if name.parse::<u32>().is_err() => {
+                return Err(ConfigError::UserUnknown { user: user.clone(), place });
+            }
+            (Some(_) | None, _) => {}
         }
     }
     // The image's group belongs to the image's user.
@@ -277,13 +303,25 @@ mod tests {
             (security(json!({ "runAsUser": 5, "runAsGroup": 6 })), Ok("5:6")),
             (security(json!({ "runAsGroup": 6 })), Ok("web:6")),
             (security(json!({ "runAsNonRoot": true, "runAsUser": 5 })), Ok("5")),
-            (security(json!({ "runAsNonRoot": true, "runAsUser": 0 })), Err(ConfigError::Root)),
-            (security(json!({ "runAsNonRoot": true })), Err(ConfigError::UserUnknown("web".into()))),
+            (
+                security(json!({ "runAsNonRoot": true, "runAsUser": 0 })),
+                Err("container's runAsUser breaks non-root policy"),
+            ),
+            (
+                security(json!({ "runAsNonRoot": true })),
+                Err("container has runAsNonRoot and image has non-numeric user (web), cannot verify user is non-root"),
+            ),
         ];
+        // As the kubelet says it.
+        let place = "(pod: \"web_demo(0f8fad5b-d9cb-469f-a165-70867728950e)\", container: main)";
         for (container, expected) in table {
-            let user = spec_of(&container).map(|spec| spec.process.user);
-            assert_eq!(user, expected.map(str::to_owned), "{container}");
+            let user = spec_of(&container).map(|spec| spec.process.user).map_err(|error| error.to_string());
+            assert_eq!(user, expected.map(str::to_owned).map_err(|text| format!("{text} {place}")), "{container}");
         }
+        let pod = pod(&json!({ "containers": [{ "name": "main", "securityContext": { "runAsNonRoot": true } }] }));
+        let root = ResolvedImage { user: String::new(), ..image("1") };
+        let error = user(&pod, &pod.containers[0], &root).unwrap_err().to_string();
+        assert_eq!(error, format!("container has runAsNonRoot and image will run as root {place}"));
     }
 
     #[test]
