@@ -10,7 +10,8 @@ use crate::{
 };
 use async_trait::async_trait;
 use orrery_api::names::MachineId;
-use orrery_network::{InterfaceName, Network, TapSpec};
+use orrery_network::{InterfaceName, Ipv4Net, Network, TapSpec};
+use orrery_wire::host::AssignedInterface;
 use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 /// Levels of the control group tree between a host and its machines: resource pool, namespace, machine.
@@ -74,10 +75,17 @@ impl Devices for HostDevices {
         self.groups.remove(&group.0).await
     }
 
-    async fn create_tap(&self, intent: &Intent, tap: &str) -> Result<(), EffectError> {
-        let owner = self.uid_base + intent.slot;
-        let spec = TapSpec { name: Self::tap_name(tap)?, owner, bridge: self.bridge.clone() };
-        self.network.ensure_tap(&spec).await.map_err(failed(format!("make tap {tap} of machine {}", intent.id)))
+    async fn create_tap(&self, intent: &Intent, interface: &AssignedInterface) -> Result<(), EffectError> {
+        let doing = || format!("make tap {} of machine {}", interface.tap, intent.id);
+        let network: Ipv4Net = interface.address.parse().map_err(failed(doing()))?;
+        let spec = TapSpec {
+            name: Self::tap_name(&interface.tap)?,
+            owner: self.uid_base + intent.slot,
+            bridge: self.bridge.clone(),
+            mac: interface.mac.parse().map_err(failed(doing()))?,
+            address: network.addr(),
+        };
+        self.network.ensure_tap(&spec).await.map_err(failed(doing()))
     }
 
     async fn remove_tap(&self, tap: &str) -> Result<(), EffectError> {

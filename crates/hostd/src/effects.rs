@@ -6,7 +6,7 @@
 use crate::intent::Intent;
 use async_trait::async_trait;
 use orrery_api::names::MachineId;
-use orrery_wire::shim::MachineStatus;
+use orrery_wire::{host::AssignedInterface, shim::MachineStatus};
 use std::{error::Error, net::Ipv4Addr, path::PathBuf};
 
 /// Why something could not be done to the world.
@@ -78,7 +78,7 @@ pub(crate) trait Devices: Send + Sync {
     /// Kills what is left in a control group and removes it, with those above it that are empty.
     async fn remove_group(&self, group: &Group) -> Result<(), EffectError>;
     /// Makes a tap for the machine and plugs it in.
-    async fn create_tap(&self, intent: &Intent, tap: &str) -> Result<(), EffectError>;
+    async fn create_tap(&self, intent: &Intent, interface: &AssignedInterface) -> Result<(), EffectError>;
     /// Removes a tap.
     async fn remove_tap(&self, tap: &str) -> Result<(), EffectError>;
     /// Everything that is there, whosever it is.

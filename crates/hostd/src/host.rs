@@ -253,8 +253,8 @@ impl Host {
         let World { devices, shims, .. } = &self.world;
         devices.create_directories(intent).await?;
         devices.create_group(intent).await?;
-        for tap in intent.taps() {
-            devices.create_tap(intent, tap).await?;
+        for interface in &intent.admission.interfaces {
+            devices.create_tap(intent, interface).await?;
         }
         shims.ensure(intent).await
     }

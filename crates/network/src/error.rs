@@ -58,6 +58,23 @@ pub enum NetworkError {
         #[source]
         source: io::Error,
     },
+    /// The program `nft` cannot be run.
+    #[error("cannot {doing}: nft cannot be run; install it: apt-get install --no-install-recommends nftables")]
+    Nft {
+        /// What was being done.
+        doing: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The program `nft` refused.
+    #[error("cannot {doing}: nft says: {said}")]
+    Rules {
+        /// What was being done.
+        doing: String,
+        /// What it said.
+        said: String,
+    },
     /// A kernel setting could not be written.
     #[error("cannot write {}", path.display())]
     Setting {

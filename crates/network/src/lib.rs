@@ -10,10 +10,11 @@
 //!   does not follow the ports that come and go, and it takes no part in IPv6;
 //! * **taps**, persistent, owned by the user id that the machine's QEMU runs as, plugged into a bridge. Whoever has
 //!   that user id (or `CAP_NET_ADMIN`) may open the tap by its name, as far as it may open `/dev/net/tun` at all;
+//! * a **guard** at each tap, which drops what does not come from the machine's own MAC and IPv4 address (nftables);
 //! * an **unreachable route** for a private range, worse than the bridge's own route: while the bridge is away, packets
 //!   for its machines end here instead of leaving by the default route.
 //!
-//! What it is not: it forwards nothing, translates no addresses and filters nothing; and it knows no machines.
+//! What it is not: it forwards nothing and translates no addresses; and it knows no machines.
 //!
 //! [`Network::range_conflicts`] tells what already uses a range, before it is taken.
 //!
@@ -23,6 +24,7 @@
 #![deny(unsafe_code)]
 
 mod error;
+mod guard;
 mod name;
 mod network;
 mod range;
@@ -31,6 +33,7 @@ mod sysctl;
 mod tap;
 
 pub use error::NetworkError;
+pub use guard::{InvalidMac, Mac};
 pub use ipnet::Ipv4Net;
 pub use name::{InterfaceName, InvalidInterfaceName};
 pub use network::{Network, TapSpec};

@@ -1,9 +1,9 @@
 //! The one handle to the host's network.
 
 use crate::{
-    Conflict, InterfaceName, NetworkError,
+    Conflict, InterfaceName, Mac, NetworkError,
     error::{errno, netlink},
-    range, routes, sysctl, tap,
+    guard, range, routes, sysctl, tap,
 };
 use futures::TryStreamExt;
 use ipnet::Ipv4Net;
@@ -11,7 +11,10 @@ use rtnetlink::{
     Handle, LinkBridge, LinkUnspec,
     packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
 };
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+};
 use tokio::task::AbortHandle;
 
 /// The hardware address of every bridge: the machines' gateway looks the same on each host, and does not change when
@@ -27,6 +30,10 @@ pub struct TapSpec {
     pub owner: u32,
     /// The bridge that it is plugged into.
     pub bridge: InterfaceName,
+    /// The machine's hardware address; what comes from another is dropped.
+    pub mac: Mac,
+    /// The machine's address; what comes from another is dropped.
+    pub address: Ipv4Addr,
 }
 
 /// The network devices of the namespace in which this value was made.
@@ -138,12 +145,13 @@ impl Network {
         routes::remove_unreachable(&self.handle, range.trunc()).await
     }
 
-    /// Sees to it that there is a tap as `spec` says, plugged in and up. A tap that is in use keeps its owner.
+    /// Sees to it that there is a tap as `spec` says, plugged in and up, that lets nothing pass but what comes from its
+    /// machine's own addresses. A tap that is in use keeps its owner.
     ///
     /// # Errors
     /// When the name belongs to another kind of device, the bridge is missing, or the kernel refuses.
     pub async fn ensure_tap(&self, spec: &TapSpec) -> Result<(), NetworkError> {
-        let TapSpec { name, owner, bridge } = spec;
+        let TapSpec { name, owner, bridge, mac, address } = spec;
         let controller = self.link(bridge).await?.ok_or_else(|| NetworkError::NoBridge(bridge.clone()))?;
         controller.must_be(bridge, &InfoKind::Bridge, "bridge")?;
         if let Some(link) = self.link(name).await? {
@@ -152,6 +160,7 @@ impl Network {
         tap::ensure(name, *owner)?;
         // Before it is up: coming up is what would give it a link-local address.
         sysctl::disable_ipv6(name)?;
+        guard::ensure(name, *mac, *address).await?;
         let link = self.link(name).await?.ok_or_else(|| NetworkError::Tun {
             doing: format!("find tap device {name}"),
             source: std::io::Error::from_raw_os_error(libc::ENODEV),
@@ -168,7 +177,8 @@ impl Network {
     /// # Errors
     /// When the name belongs to another kind of device, or the kernel refuses.
     pub async fn delete_tap(&self, name: &InterfaceName) -> Result<(), NetworkError> {
-        self.delete(name, &InfoKind::Tun, "tap").await
+        self.delete(name, &InfoKind::Tun, "tap").await?;
+        guard::remove(name).await
     }
 
     /// The names of all devices that begin with `prefix`, sorted.

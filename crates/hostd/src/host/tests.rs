@@ -5,7 +5,7 @@ use crate::{config::Layout, effects::Found};
 use async_trait::async_trait;
 use orrery_api::names::{HostName, InstanceName};
 use orrery_wire::{
-    host::{InterfaceSpec, Owner, POD_SEGMENT},
+    host::{AssignedInterface, InterfaceSpec, Owner, POD_SEGMENT},
     shim::{MachinePhase, MachineStatus},
 };
 use proptest::prelude::*;
@@ -142,8 +142,8 @@ impl Devices for Simulation {
     async fn remove_group(&self, group: &Group) -> Result<(), EffectError> {
         self.step(|things| things.groups.remove(group))
     }
-    async fn create_tap(&self, _intent: &Intent, tap: &str) -> Result<(), EffectError> {
-        self.step(|things| things.taps.insert(tap.to_owned()))
+    async fn create_tap(&self, _intent: &Intent, interface: &AssignedInterface) -> Result<(), EffectError> {
+        self.step(|things| things.taps.insert(interface.tap.clone()))
     }
     async fn remove_tap(&self, tap: &str) -> Result<(), EffectError> {
         self.step(|things| things.taps.remove(tap))

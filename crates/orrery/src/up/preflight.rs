@@ -92,7 +92,13 @@ async fn check_qemu() -> Option<Failure> {
 }
 
 fn check_programs() -> Vec<Failure> {
-    let needed = [("mkfs.erofs", "erofs-utils"), ("mkfs.ext4", "e2fsprogs"), ("apt-get", "apt"), ("dpkg-deb", "dpkg")];
+    let needed = [
+        ("mkfs.erofs", "erofs-utils"),
+        ("mkfs.ext4", "e2fsprogs"),
+        ("nft", "nftables"),
+        ("apt-get", "apt"),
+        ("dpkg-deb", "dpkg"),
+    ];
     let missing = |program: &str| {
         let path = std::env::var("PATH").unwrap_or_default();
         !path.split(':').chain(["/usr/sbin", "/usr/bin", "/sbin", "/bin"]).any(|d| Path::new(d).join(program).exists())
