@@ -69,7 +69,7 @@ pub(crate) enum Command {
     Hostd(HostArgs),
     /// Role: the kubelet of a host.
     #[command(hide = true)]
-    Spherelet(HostArgs),
+    Spherelet(SphereletArgs),
     /// Role: the parent process of one machine.
     #[command(hide = true)]
     Shim {
@@ -271,6 +271,15 @@ pub(crate) struct HostArgs {
     /// The host's name.
     #[arg(long)]
     pub(crate) host: HostName,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SphereletArgs {
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    /// Processes and threads that the containers of one pod may have together; what its machine's memory allows when not given.
+    #[arg(long, env = "ORRERY_POD_MAX_PIDS", value_name = "NUMBER")]
+    pub(crate) pod_max_pids: Option<u64>,
 }
 
 #[cfg(test)]

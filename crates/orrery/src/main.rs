@@ -121,7 +121,7 @@ async fn run(command: Command, instance: Instance) -> Result<(), Box<dyn Error +
         Command::Manager => roles::manager(&instance).await,
         Command::Supervisor(args) => roles::supervisor(&instance, args).await,
         Command::Hostd(options) => roles::hostd(&instance, options.host).await,
-        Command::Spherelet(options) => roles::spherelet(&instance, options.host).await,
+        Command::Spherelet(options) => roles::spherelet(&instance, options).await,
         Command::Shim { config, template, make_template } => roles::shim(&config, &template, make_template).await,
     }
 }

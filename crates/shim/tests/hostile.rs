@@ -11,7 +11,7 @@ use harness::{
     start, volume, with_mounts, within,
 };
 use orrery_wire::{
-    guest::{Confinement, ContainerSpec},
+    guest::{Confinement, ContainerSpec, Identity},
     machine::SCRATCH_FILE,
     shim::ShimRequest,
     volume::{Medium, VolumeStep},
@@ -19,6 +19,8 @@ use orrery_wire::{
 use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, path::Path, process::Command, time::Duration};
 
 const SCRATCH_BYTES: u64 = 48 << 20;
+/// Fewer than one container may have of the machine's.
+const MOST_PROCESSES: u64 = 200;
 
 /// Gives the machine a scratch disk, and its image the program `probe`, as root's with a set-user-ID bit.
 fn prepared(config: &mut orrery_shim::Config) {
@@ -177,7 +179,8 @@ async fn a_privileged_container_has_its_machine_and_no_more(shim: &Shim, client:
         shim,
         "privileged",
         "busybox mkdir /m /sys/fs/cgroup/own && mount -t tmpfs none /m && echo mounted; busybox rmdir /sys/fs/cgroup/own
-        echo 10 >/proc/sys/kernel/panic && echo set; head -c 1 /dev/vda >/dev/null && echo disk; busybox mknod /dev/x c 1 5 && head -c 1 /dev/x | busybox wc -c",
+        echo 10 >/proc/sys/kernel/panic && echo set; head -c 1 /dev/vda >/dev/null && echo disk
+        busybox mknod /dev/x c 1 5 && head -c 1 /dev/x | busybox wc -c",
     )
     .await;
     assert_eq!(text, "mounted\nset\ndisk\n1\n");
@@ -228,7 +231,9 @@ async fn processes_are_shared_where_asked(shim: &Shim, client: &mut Client) {
 #[tokio::test]
 async fn a_greedy_container_harms_neither_its_neighbours_nor_the_machine() {
     let Some(shim) = shim(prepared).await else { return };
-    let mut client = powered_on(&shim).await;
+    let mut client = shim.client().await;
+    let identity = Identity { most_processes: Some(MOST_PROCESSES), ..harness::identity() };
+    client.done(ShimRequest::PowerOn { identity: Box::new(identity) }).await;
     let disk = VolumeStep::Directory { medium: Medium::Disk, group: None };
     client.done(volume("disk", disk)).await;
     client.done(runs("neighbour", "while true; do echo tick; sleep 1; done", |_| {})).await;
@@ -289,7 +294,8 @@ async fn memory_ends_the_container_that_takes_it(shim: &Shim, client: &mut Clien
 
 async fn a_full_disk_is_full_inside_only(shim: &Shim, client: &mut Client) {
     let mut watch = Watch::start(shim.client().await).await;
-    let script = "for file in /data/big /big; do busybox dd if=/dev/zero of=$file bs=1M count=100; done; rm /big; echo room >/small; cat /small";
+    let script = "for file in /data/big /big; do busybox dd if=/dev/zero of=$file bs=1M count=100; done
+        rm /big; echo room >/small; cat /small";
     client.done(with_mounts(runs("filler", script, |_| {}), &[mount("disk", "/data", "", false)])).await;
     watch.until_ended("filler").await;
     let log = shim.log("filler/0.log");
@@ -320,6 +326,12 @@ async fn a_flood_of_output_is_bounded(shim: &Shim, client: &mut Client) {
 
 async fn a_fork_bomb_stays_in_its_container(shim: &Shim, client: &mut Client) {
     let mut watch = Watch::start(shim.client().await).await;
+    let fork = "while true; do sleep 1000 & echo born; done";
+    client.done(runs("forker", fork, |_| {})).await;
+    watch.until_ended("forker").await;
+    let log = shim.log("forker/0.log");
+    let born = u64::try_from(log.matches("born").count()).unwrap();
+    assert!(log.contains("can't fork") && (MOST_PROCESSES / 2..MOST_PROCESSES).contains(&born), "{born}: {log}");
     // With little CPU time, so that the test is about processes and not about patience.
     let bomb = "bomb() { bomb | bomb & }; while true; do bomb 2>/dev/null; done";
     client.done(runs("bomb", bomb, |spec| spec.cpu_limit_milli = Some(300))).await;

@@ -16,6 +16,8 @@ pub struct Config {
     pub image_store: PathBuf,
     /// Where the kubelet port is served. Only loopback and this address itself may connect.
     pub listen: SocketAddr,
+    /// Processes and threads that the containers of one pod may have together, beyond what the guest's own memory bounds.
+    pub pod_pids_limit: Option<u64>,
     /// This build's version, such as `0.1.0`.
     pub version: String,
 }

@@ -120,6 +120,7 @@ async fn session(
         node: config.node.clone(),
         host_ip: facts.management_address,
         cluster_dns: enrolment.cluster_dns.clone(),
+        pod_pids_limit: config.pod_pids_limit,
         hostd: hostd.clone(),
         images: images.clone(),
         client,

@@ -2,6 +2,7 @@
 
 use super::{RoleResult, shutdown_on_signal};
 use crate::{
+    args::SphereletArgs,
     instance::{Instance, MACHINE_SLOTS},
     up::qemu,
 };
@@ -100,13 +101,14 @@ pub(crate) async fn hostd(instance: &Instance, host: HostName) -> RoleResult {
     Ok(orrery_hostd::run(config, shutdown).await?)
 }
 
-pub(crate) async fn spherelet(instance: &Instance, host: HostName) -> RoleResult {
+pub(crate) async fn spherelet(instance: &Instance, options: SphereletArgs) -> RoleResult {
     let shutdown = shutdown_on_signal()?;
     let config = orrery_spherelet::Config {
-        hostd_socket: instance.hostd_socket(host.as_str()),
+        hostd_socket: instance.hostd_socket(options.host.host.as_str()),
         image_store: instance.images(),
         listen: instance.kubelet_address(),
-        node: host,
+        node: options.host.host,
+        pod_pids_limit: options.pod_max_pids,
         zone: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };

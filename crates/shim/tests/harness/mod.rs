@@ -1,6 +1,7 @@
 //! A shim in this process, with directories of its own, and a client for its socket.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)] // Helpers of tests; each test file uses its own part of them.
 
+pub mod liar;
 pub mod real;
 pub mod volumes;
 

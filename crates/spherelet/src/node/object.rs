@@ -158,6 +158,7 @@ mod tests {
             zone: None,
             hostd_socket: "/nowhere".into(),
             image_store: "/nowhere".into(),
+            pod_pids_limit: None,
             listen: "127.0.0.1:0".parse().unwrap(),
             version: "0.1.0".into(),
         }

@@ -13,6 +13,7 @@ fn keeper(client: kube::Client, host: &FakeHost) -> Keeper {
         zone: None,
         hostd_socket: host.socket(),
         image_store: "/nowhere".into(),
+        pod_pids_limit: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         version: "0.1.0".into(),
     };

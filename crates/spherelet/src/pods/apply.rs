@@ -131,7 +131,9 @@ impl Worker {
         SysRng.try_fill_bytes(&mut entropy).map_err(ApplyError::Entropy)?;
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let nanos = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
-        let identity = machine::identity(&self.pod, &held.admission, &self.shared.cluster_dns, &entropy, nanos);
+        let known =
+            machine::Surroundings { cluster_dns: &self.shared.cluster_dns, pod_pids_limit: self.shared.pod_pids_limit };
+        let identity = machine::identity(&self.pod, &held.admission, &known, &entropy, nanos);
         let booted = tokio::select! {
             booted = shim.power_on(identity) => booted,
             // The shim goes on booting; the deletion releases the machine whatever it does.

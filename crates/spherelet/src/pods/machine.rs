@@ -78,11 +78,19 @@ pub(super) fn machine_spec(pod: &PodView, images: &Images) -> MachineSpec {
     }
 }
 
+/// What the host gives every guest.
+pub(super) struct Surroundings<'a> {
+    /// Name servers.
+    pub(super) cluster_dns: &'a [String],
+    /// Processes that a pod may have.
+    pub(super) pod_pids_limit: Option<u64>,
+}
+
 /// Who the guest is. `entropy` comes from the host's random source.
 pub(super) fn identity(
     pod: &PodView,
     admission: &Admission,
-    cluster_dns: &[String],
+    known: &Surroundings<'_>,
     entropy: &[u8; 32],
     unix_nanos: u64,
 ) -> Identity {
@@ -93,6 +101,7 @@ pub(super) fn identity(
         mtu: interface.mtu,
     });
     // Search domains are of use only with somebody to ask.
+    let cluster_dns = known.cluster_dns;
     let cluster = pod.dns.cluster && !cluster_dns.is_empty();
     let zone = "cluster.local";
     let domains = [format!("{}.svc.{zone}", pod.namespace), format!("svc.{zone}"), zone.to_owned()];
@@ -111,7 +120,7 @@ pub(super) fn identity(
         host_aliases: pod.host_aliases.clone(),
         entropy_hex: entropy.iter().map(|byte| format!("{byte:02x}")).collect(),
         unix_nanos,
-        most_processes: None,
+        most_processes: known.pod_pids_limit,
     }
 }
 
@@ -348,10 +357,13 @@ mod tests {
         };
         let admission =
             Admission { shim_socket: String::new(), log_directory: String::new(), interfaces: vec![assigned] };
-        let with = identity(&pod, &admission, &["10.96.0.10".into()], &[7; 32], 1);
+        let dns = ["10.96.0.10".to_owned()];
+        let known = Surroundings { cluster_dns: &dns, pod_pids_limit: Some(512) };
+        let with = identity(&pod, &admission, &known, &[7; 32], 1);
         assert_eq!(with.search_domains, ["demo.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp"]);
         assert_eq!((with.resolver_options.join(" ").as_str(), with.entropy_hex.len()), ("ndots:5 a:1", 64));
-        let without = identity(&pod, &admission, &[], &[7; 32], 1);
+        let without = identity(&pod, &admission, &Surroundings { cluster_dns: &[], ..known }, &[7; 32], 1);
+        assert_eq!(without.most_processes, Some(512));
         assert_eq!((without.nameservers.len(), without.search_domains.join(" ").as_str()), (0, "corp"));
         assert_eq!(pod_ip(&admission).as_deref(), Some("10.244.0.7"));
     }

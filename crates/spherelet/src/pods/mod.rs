@@ -51,6 +51,8 @@ pub(crate) struct PodsTask {
     pub(crate) host_ip: String,
     /// Name servers that pods get.
     pub(crate) cluster_dns: Vec<String>,
+    /// Processes that a pod may have.
+    pub(crate) pod_pids_limit: Option<u64>,
     pub(crate) hostd: Hostd,
     pub(crate) images: Arc<dyn ImageSource>,
     pub(crate) client: kube::Client,
@@ -61,6 +63,7 @@ pub(crate) struct PodsTask {
 pub(crate) struct Shared {
     pub(crate) host_ip: String,
     pub(crate) cluster_dns: Vec<String>,
+    pub(crate) pod_pids_limit: Option<u64>,
     pub(crate) hostd: Hostd,
     pub(crate) images: Arc<dyn ImageSource>,
     pub(crate) api: Arc<dyn PodApi>,
@@ -84,6 +87,7 @@ impl PodsTask {
         let shared = Arc::new(Shared {
             host_ip: self.host_ip,
             cluster_dns: self.cluster_dns,
+            pod_pids_limit: self.pod_pids_limit,
             hostd: self.hostd,
             images: self.images,
             api: Arc::new(KubeApi::new(self.client.clone())),

@@ -77,6 +77,7 @@ async fn pods_of_the_node_get_machines_and_machines_without_a_pod_go() {
         node: HostName::new("host-1").unwrap(),
         host_ip: "127.0.0.1".into(),
         cluster_dns: vec![],
+        pod_pids_limit: None,
         hostd: Hostd::new(host.socket()),
         images: Arc::new(AnyImage),
         client,

@@ -154,6 +154,7 @@ impl Bench {
         let shared = Arc::new(Shared {
             host_ip: "127.0.0.1".into(),
             cluster_dns: vec![],
+            pod_pids_limit: None,
             hostd: Hostd::new(host.socket()),
             images: Arc::new(FakeImages),
             api: Arc::new(api.clone()),
