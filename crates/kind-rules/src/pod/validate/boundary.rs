@@ -1,5 +1,5 @@
 //! What a pod cannot have because it is a virtual machine of its own: it shares no namespace, port or directory with the
-//! host that it runs on.
+//! host that it runs on. What is privileged in it may do what it likes to that machine, so that is allowed.
 
 use crate::fields::{elements, is_set};
 use orrery_machinery::status::FieldError;
@@ -32,12 +32,6 @@ pub(super) fn check(spec: &Value, errors: &mut Vec<FieldError>) {
                 if port["hostPort"].as_i64().is_some_and(|port| port != 0) {
                     refuse(format!("{field}.ports[{number}].hostPort"), "give it a Service to be reached");
                 }
-            }
-            if container["securityContext"]["privileged"] == json!(true) {
-                refuse(
-                    format!("{field}.securityContext.privileged"),
-                    "there are no devices of the host to be privileged for",
-                );
             }
         }
     }
