@@ -1,4 +1,5 @@
-//! What is in an archive: its images, read from an OCI image layout or a docker-archive. Nothing is unpacked here.
+//! What is in an archive or a registry: images, read from an OCI image layout, a docker-archive, or manifests that came
+//! from elsewhere. Nothing is unpacked here.
 
 use crate::archive::Archive;
 use crate::digest::{Digest, DigestError};
@@ -15,7 +16,10 @@ const DEPTH: usize = 4;
 /// Layers of an image, at most.
 const LAYERS: usize = 1000;
 
-/// An image of an archive.
+/// Where blobs are in a layout.
+pub(crate) const BLOBS: &str = "blobs/sha256";
+
+/// An image of an archive or a registry.
 #[derive(Debug)]
 pub(crate) struct Found {
     /// What the archive calls it.
@@ -65,19 +69,49 @@ fn oci_image(archive: &Archive, mut descriptor: Descriptor) -> Result<Option<Fou
     for _ in 0..DEPTH {
         let (member, digest) = blob(&descriptor.digest)?;
         let content = verified(archive, &member, &digest)?;
-        if !is_index(&descriptor, &content) {
-            let manifest: Manifest = parse(&member, &content)?;
-            return oci_manifest(archive, names, digest, &manifest).map(Some);
-        }
-        let index: Index = parse(&member, &content)?;
-        let platforms: Vec<String> =
-            index.manifests.iter().filter_map(|inner| inner.platform.as_ref()).map(text).collect();
-        let mut inner = index.manifests.into_iter();
-        descriptor = inner
-            .find(|inner| inner.platform.as_ref().is_none_or(suits))
-            .ok_or(ImportError::WrongPlatform { found: platforms.join(", ") })?;
+        descriptor = match choose(&descriptor.media_type, &content)? {
+            Chosen::Manifest(manifest) => return oci_manifest(archive, names, digest, &manifest).map(Some),
+            Chosen::Inner(inner) => inner,
+        };
     }
     Err(ImportError::BadArchive { what: "its indexes are nested too deeply".to_owned() })
+}
+
+/// What a document turned out to be.
+pub(crate) enum Chosen {
+    /// The manifest of an image.
+    Manifest(Manifest),
+    /// An index; this of it is for our platform.
+    Inner(Descriptor),
+}
+
+/// Reads a manifest, or an index and chooses from it.
+pub(crate) fn choose(media_type: &str, content: &[u8]) -> Result<Chosen, ImportError> {
+    if !is_index(media_type, content) {
+        return parse("the manifest", content).map(Chosen::Manifest);
+    }
+    let index: Index = parse("the index", content)?;
+    let platforms: Vec<String> = index.manifests.iter().filter_map(|inner| inner.platform.as_ref()).map(text).collect();
+    let mut inner = index.manifests.into_iter();
+    let suitable = inner.find(|inner| inner.platform.as_ref().is_none_or(suits));
+    suitable.map(Chosen::Inner).ok_or(ImportError::WrongPlatform { found: platforms.join(", ") })
+}
+
+/// The image of a manifest whose configuration was read elsewhere, and verified.
+pub(crate) fn of_manifest(
+    name: Reference,
+    digest: Digest,
+    manifest: &Manifest,
+    config: Vec<u8>,
+) -> Result<Found, ImportError> {
+    let (_, id) = blob(&manifest.config.digest)?;
+    let layers = blobs(manifest)?;
+    let layers = with_contents("the configuration", &config, layers)?;
+    Ok(Found { names: vec![name], manifest: Some(digest), id, config, layers })
+}
+
+fn blobs(manifest: &Manifest) -> Result<Vec<(String, Option<Digest>)>, ImportError> {
+    manifest.layers.iter().map(|layer| blob(&layer.digest).map(|(member, blob)| (member, Some(blob)))).collect()
 }
 
 fn oci_manifest(
@@ -88,9 +122,7 @@ fn oci_manifest(
 ) -> Result<Found, ImportError> {
     let (member, id) = blob(&manifest.config.digest)?;
     let config = verified(archive, &member, &id)?;
-    let layers = manifest.layers.iter().map(|layer| blob(&layer.digest).map(|(member, blob)| (member, Some(blob))));
-    let layers = layers.collect::<Result<Vec<_>, _>>()?;
-    let layers = with_contents(&member, &config, layers)?;
+    let layers = with_contents(&member, &config, blobs(manifest)?)?;
     Ok(Found { names, manifest: Some(digest), id, config, layers })
 }
 
@@ -136,9 +168,9 @@ fn name_of(text: &str) -> Result<Reference, ImportError> {
     Reference::parse(text).map_err(|source| ImportError::BadName { name: text.to_owned(), source })
 }
 
-fn is_index(descriptor: &Descriptor, content: &[u8]) -> bool {
-    match descriptor.media_type.as_str() {
-        "" => serde_json::from_slice::<Index>(content).is_ok(),
+fn is_index(media_type: &str, content: &[u8]) -> bool {
+    match media_type {
+        "" | "application/json" | "application/octet-stream" => serde_json::from_slice::<Index>(content).is_ok(),
         kind => kind.ends_with("image.index.v1+json") || kind.ends_with("manifest.list.v2+json"),
     }
 }
@@ -151,14 +183,14 @@ fn text(platform: &Platform) -> String {
     format!("{}/{}", platform.os, platform.architecture)
 }
 
-fn digest(text: &str) -> Result<Digest, ImportError> {
+pub(crate) fn digest(text: &str) -> Result<Digest, ImportError> {
     Digest::parse(text).map_err(|error: DigestError| ImportError::BadArchive { what: error.to_string() })
 }
 
 /// A blob's digest and its place in a layout.
 fn blob(text: &str) -> Result<(String, Digest), ImportError> {
     let digest = digest(text)?;
-    Ok((format!("blobs/sha256/{}", digest.hex()), digest))
+    Ok((format!("{BLOBS}/{}", digest.hex()), digest))
 }
 
 fn document(archive: &Archive, member: &str) -> Result<Vec<u8>, ImportError> {

@@ -45,7 +45,7 @@ impl Digest {
         &self.0[ALGORITHM.len()..]
     }
 
-    fn from_hasher(hasher: Sha256) -> Self {
+    pub(crate) fn from_hasher(hasher: Sha256) -> Self {
         let mut text = ALGORITHM.to_owned();
         for byte in hasher.finalize() {
             text.push_str(&format!("{byte:02x}"));

@@ -1,7 +1,9 @@
 //! An image as the rest of the system sees it.
 
+use crate::access::Access;
 use crate::digest::Digest;
 use crate::manifest::RunConfig;
+use crate::reference::Reference;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -10,6 +12,8 @@ use std::path::PathBuf;
 pub struct Image {
     /// The digest of the image's configuration, which covers its layers.
     pub id: Digest,
+    /// What its name stood for in its registry or archive: the digest of a manifest, or of an index of several platforms.
+    pub manifest: Option<Digest>,
     /// The complete name under which it was found, such as `docker.io/library/busybox:latest`.
     pub reference: String,
     /// The read-only root file system.
@@ -18,6 +22,19 @@ pub struct Image {
     pub size_bytes: u64,
     /// How to run it.
     pub config: ImageConfig,
+    /// Who may use it by this name.
+    pub access: Access,
+}
+
+impl Image {
+    /// Its name by its digest, such as `docker.io/library/busybox@sha256:...`; its id when the archive gave none.
+    #[must_use]
+    pub fn pinned(&self) -> String {
+        match (&self.manifest, Reference::parse(&self.reference)) {
+            (Some(digest), Ok(name)) => name.pinned(digest),
+            (Some(_) | None, _) => self.id.to_string(),
+        }
+    }
 }
 
 /// How an image wants to be run. Empty means that the image says nothing.

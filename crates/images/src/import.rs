@@ -3,6 +3,7 @@
 //! Everything happens in a staging directory of its own. What is in the store is complete: the erofs file is renamed
 //! into place when it is on disk, and the name is written last.
 
+use crate::access::Access;
 use crate::archive::Archive;
 use crate::contents::{self, Found, Layer};
 use crate::digest::{Digest, HashingReader};
@@ -10,16 +11,23 @@ use crate::erofs::{self, BuildError};
 use crate::layer::{self, LayerError, Limits};
 use crate::reference::{Reference, ReferenceError};
 use crate::rootfs::Rootfs;
-use crate::store::{ImageStore, IndexError, Published};
+use crate::store::{ImageStore, IndexError, Published, Staging};
 use flate2::read::MultiGzDecoder;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// How far an import is.
+/// How far an import or a pull is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// The archive's list of images is being read.
+    /// The archive's list of images, or the registry's manifest, is being read.
     Reading,
+    /// Layers come from a registry.
+    Downloading {
+        /// What came, in bytes. What had to come again is counted again.
+        bytes: u64,
+        /// What is to come, in bytes.
+        of: u64,
+    },
     /// A layer is being verified and unpacked.
     Layer {
         /// Which one, from 1.
@@ -49,7 +57,7 @@ pub struct ImportedImage {
     pub was_present: bool,
 }
 
-/// Why an archive was not imported. Nothing of it is left behind.
+/// Why an archive was not imported, or why what came from a registry is no image. Nothing of it is left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// Owners of files can be set by root alone.
@@ -65,21 +73,21 @@ pub enum ImportError {
         source: io::Error,
     },
     /// The archive cannot be read.
-    #[error("cannot read the image archive")]
+    #[error("cannot read the image")]
     Read(#[source] io::Error),
     /// The file is something else.
     #[error(
         "the file is no image archive: give one made by `docker save`, `podman save` or `skopeo copy` to oci-archive"
     )]
     UnknownFormat,
-    /// The archive contradicts itself.
-    #[error("the image archive is not valid: {what}")]
+    /// The image contradicts itself.
+    #[error("the image is not valid: {what}")]
     BadArchive {
         /// What is wrong.
         what: String,
     },
-    /// A document of the archive cannot be understood.
-    #[error("cannot understand {member} of the image archive")]
+    /// A document of the image cannot be understood.
+    #[error("cannot understand {member} of the image")]
     Json {
         /// The document.
         member: String,
@@ -88,7 +96,7 @@ pub enum ImportError {
         source: serde_json::Error,
     },
     /// Something does not have the digest that it should have.
-    #[error("{what} of the image archive is damaged: it should be {expected}, it is {found}")]
+    #[error("{what} of the image is damaged: it should be {expected}, it is {found}")]
     Mismatch {
         /// The member.
         what: String,
@@ -175,10 +183,18 @@ pub(crate) fn import(
             None
         } else {
             let room = staging.path().join(number.to_string());
-            Some(build(&archive, &image, &room, limits, progress)?)
+            Some(build_within(&archive, &image, &room, limits, progress)?)
         };
         let names = image.names.iter().map(Reference::to_string).collect();
-        let published = Published { id: image.id, manifest: image.manifest, config: image.config, names, built };
+        let published = Published {
+            id: image.id,
+            manifest: image.manifest,
+            config: image.config,
+            names,
+            access: Access::open(),
+            pulled: false,
+            built,
+        };
         let (id, was_present) = (published.id.clone(), published.built.is_none());
         let names: Vec<String> = published.names.clone();
         let size_bytes = store.publish(published).map_err(ImportError::Publish)?;
@@ -203,9 +219,42 @@ fn set_names(found: &mut [Found], name_override: Option<&str>) -> Result<(), Imp
     if found.iter().any(|image| image.names.is_empty()) { Err(ImportError::NoName) } else { Ok(()) }
 }
 
-/// Unpacks an image and builds its file system inside `room`, a directory that is made for it.
-fn build(
-    archive: &Archive,
+/// Where the layers of an image are read from.
+pub(crate) trait Layers {
+    /// The content of a layer as it is; none when it is not there.
+    fn open(&self, member: &str) -> io::Result<Option<Box<dyn Read + '_>>>;
+}
+
+impl Layers for Archive {
+    fn open(&self, member: &str) -> io::Result<Option<Box<dyn Read + '_>>> {
+        Ok(self.reader(member).map(|reader| Box::new(reader) as Box<dyn Read>))
+    }
+}
+
+/// Layers that were downloaded.
+impl Layers for Staging {
+    fn open(&self, member: &str) -> io::Result<Option<Box<dyn Read + '_>>> {
+        match std::fs::File::open(self.path().join(member)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => Ok(Some(Box::new(opened?))),
+        }
+    }
+}
+
+/// Unpacks an image of at most `limit` bytes and builds its file system inside `room`, a directory that is made for it.
+pub(crate) fn build(
+    layers: &dyn Layers,
+    image: &Found,
+    room: &Path,
+    limit: u64,
+    progress: &dyn Fn(Progress),
+) -> Result<PathBuf, ImportError> {
+    let limits = Limits { bytes: limit, ..Limits::default() };
+    build_within(layers, image, room, limits, progress)
+}
+
+fn build_within(
+    archive: &dyn Layers,
     image: &Found,
     room: &Path,
     mut limits: Limits,
@@ -231,14 +280,14 @@ fn build(
 
 /// Applies a layer and verifies it on the way; what was unpacked of a bad one is thrown away with the staging directory.
 fn apply_layer(
-    archive: &Archive,
+    archive: &dyn Layers,
     layer: &Layer,
     rootfs: &mut Rootfs,
     limits: &mut Limits,
     (number, of): (usize, usize),
 ) -> Result<(), ImportError> {
     let missing = || ImportError::BadArchive { what: format!("{} is missing", layer.member) };
-    let reader = archive.reader(&layer.member).ok_or_else(missing)?;
+    let reader = archive.open(&layer.member).map_err(ImportError::Read)?.ok_or_else(missing)?;
     let mut blob = BufReader::with_capacity(256 << 10, HashingReader::new(reader));
     let magic = peek(&mut blob).map_err(ImportError::Read)?;
     let content: Box<dyn Read + '_> = match magic {

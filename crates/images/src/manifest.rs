@@ -9,6 +9,8 @@ pub(crate) struct Descriptor {
     #[serde(default, rename = "mediaType")]
     pub(crate) media_type: String,
     pub(crate) digest: String,
+    /// In bytes.
+    pub(crate) size: Option<u64>,
     #[serde(default)]
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) platform: Option<Platform>,

@@ -104,6 +104,11 @@ impl Reference {
         self.digest.as_ref()
     }
 
+    /// The name of what `digest` stands for in this repository.
+    pub(crate) fn pinned(&self, digest: &Digest) -> String {
+        format!("{}/{}@{digest}", self.registry, self.repository)
+    }
+
     /// Whether both name the same repository of the same registry.
     pub(crate) fn same_repository(&self, other: &Self) -> bool {
         self.registry == other.registry && self.repository == other.repository
@@ -128,7 +133,7 @@ fn is_registry_part(part: &str) -> bool {
     part == "localhost" || part.contains(['.', ':']) || part.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     let (host, port) = match text.rfind(':').filter(|_| !text.ends_with(']')) {
         Some(colon) => (&text[..colon], Some(&text[colon + 1..])),
         None => (text, None),
@@ -152,7 +157,7 @@ fn is_tag(tag: &str) -> bool {
 }
 
 /// Lower-case letters and digits, with one `.`, one or two `_`, or any number of `-` between them.
-fn is_component(part: &str) -> bool {
+pub(crate) fn is_component(part: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = part.as_bytes();
     let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };

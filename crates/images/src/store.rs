@@ -3,11 +3,12 @@
 //! ```text
 //! ROOT/lock                   taken while the index is changed
 //! ROOT/index.json             names and what they stand for
-//! ROOT/blobs/sha256/HEX       configurations of the images
+//! ROOT/blobs/sha256/HEX       configurations of the images; their times say when the images were last used
 //! ROOT/erofs/HEX.erofs        their root file systems; HEX is the image's id
 //! ROOT/staging/X/             an import at work; locked by it
 //! ```
 
+use crate::access::Access;
 use crate::digest::Digest;
 use crate::image::{Image, ImageConfig};
 use crate::import::{self, ImportError, ImportedImage, Progress};
@@ -20,8 +21,12 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+mod prune;
+
+pub use prune::Removed;
+
 /// Version of `index.json`. A higher one is refused.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The images of this machine. Cheap to clone; all its calls block.
 #[derive(Debug, Clone)]
@@ -86,14 +91,34 @@ struct Named {
     /// The manifest's digest, by which a name may ask for exactly this image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     manifest: Option<String>,
+    /// Who may use it by this name. Indexes from before this was kept have none that was pulled.
+    #[serde(default)]
+    access: Access,
+    /// Whether a registry gave it, and would give it again.
+    #[serde(default)]
+    pulled: bool,
 }
 
-/// What an import gives to the store.
+impl Index {
+    /// Keeps an image whose name goes to another under its digest: machines that were made with it look for it so.
+    fn keep(&mut self, name: &str, before: Named) {
+        let digest = before.manifest.as_ref().and_then(|digest| Digest::parse(digest).ok());
+        if let (Ok(name), Some(digest)) = (Reference::parse(name), digest) {
+            self.images.entry(name.pinned(&digest)).or_insert(before);
+        }
+    }
+}
+
+/// What an import or a pull gives to the store.
 pub(crate) struct Published {
     pub(crate) id: Digest,
     pub(crate) manifest: Option<Digest>,
     pub(crate) config: Vec<u8>,
     pub(crate) names: Vec<String>,
+    /// Who may use the image by these names.
+    pub(crate) access: Access,
+    /// Whether a registry gave it.
+    pub(crate) pulled: bool,
     /// The file system, to be moved in; none if the store was seen to have it.
     pub(crate) built: Option<PathBuf>,
 }
@@ -111,7 +136,7 @@ impl Staging {
 }
 
 impl ImageStore {
-    /// Opens the store, making its directories, and removes what imports that were killed have left.
+    /// Opens the store, making its directories, and removes what imports and pulls that were killed have left.
     ///
     /// # Errors
     ///
@@ -159,7 +184,7 @@ impl ImageStore {
     ///
     /// [`IndexError`] if the store cannot be read.
     pub fn list(&self) -> Result<Vec<Image>, IndexError> {
-        self.read_index()?.images.iter().map(|(name, named)| self.image(name, &named.id)).collect()
+        self.read_index()?.images.iter().map(|(name, named)| self.image(name, named)).collect()
     }
 
     /// Takes a name away, and the image too when it was its last name. A machine that has the image's file open keeps
@@ -173,26 +198,27 @@ impl ImageStore {
         let _lock = self.lock()?;
         let mut index = self.read_index()?;
         let Some(named) = index.images.remove(&reference.to_string()) else { return Ok(false) };
-        self.write_index(&index)?;
+        self.write_index(&mut index)?;
         if let (false, Ok(id)) = (index.images.values().any(|other| other.id == named.id), Digest::parse(&named.id)) {
-            for file in [self.erofs(&id), self.blob(&id)] {
-                match fs::remove_file(&file) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    removed => removed.map_err(|source| IndexError::File { path: file, source })?,
-                }
-            }
+            self.remove_files(&id)?;
         }
         Ok(true)
+    }
+
+    fn remove_files(&self, id: &Digest) -> Result<(), IndexError> {
+        for file in [self.erofs(id), self.blob(id)] {
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(|source| IndexError::File { path: file, source })?,
+            }
+        }
+        Ok(())
     }
 
     fn find(&self, text: &str) -> Result<Option<Image>, IndexError> {
         let index = self.read_index()?;
         let entry = |wanted: &dyn Fn(&str, &Named) -> bool| {
-            index
-                .images
-                .iter()
-                .find(|(name, named)| wanted(name, named))
-                .map(|(name, named)| self.image(name, &named.id))
+            index.images.iter().find(|(name, named)| wanted(name, named)).map(|(name, named)| self.image(name, named))
         };
         if let Ok(id) = Digest::parse(text) {
             return entry(&|_, named| named.id == id.as_str()).transpose();
@@ -200,22 +226,26 @@ impl ImageStore {
         let Ok(reference) = Reference::parse(text) else { return Ok(None) };
         let Some(digest) = reference.digest() else {
             let name = reference.to_string();
-            return index.images.get(&name).map(|named| self.image(&name, &named.id)).transpose();
+            return index.images.get(&name).map(|named| self.image(&name, named)).transpose();
         };
         let same = |name: &str| Reference::parse(name).is_ok_and(|name| name.same_repository(&reference));
         entry(&|name, named| named.manifest.as_deref() == Some(digest.as_str()) && same(name)).transpose()
     }
 
-    fn image(&self, name: &str, id: &str) -> Result<Image, IndexError> {
+    fn image(&self, name: &str, named: &Named) -> Result<Image, IndexError> {
         let damaged = |path: PathBuf| move |source| IndexError::Damaged { path, source };
-        let id = Digest::parse(id).map_err(|error| damaged(self.index_file())(serde::de::Error::custom(error)))?;
+        let digest = |text: &String| {
+            Digest::parse(text).map_err(|error| damaged(self.index_file())(serde::de::Error::custom(error)))
+        };
+        let (id, manifest) = (digest(&named.id)?, named.manifest.as_ref().map(digest).transpose()?);
         let (blob, erofs_path) = (self.blob(&id), self.erofs(&id));
         let config = read(&blob)?;
         let config: ConfigFile = serde_json::from_slice(&config).map_err(damaged(blob))?;
         let size = fs::metadata(&erofs_path);
         let size_bytes = size.map_err(|source| IndexError::File { path: erofs_path.clone(), source })?.len();
         let config = ImageConfig::from(config.config.unwrap_or_default());
-        Ok(Image { id, reference: name.to_owned(), erofs_path, size_bytes, config })
+        let (reference, access) = (name.to_owned(), named.access.clone());
+        Ok(Image { id, manifest, reference, erofs_path, size_bytes, config, access })
     }
 
     /// Whether the file system of an image is there.
@@ -238,10 +268,19 @@ impl ImageStore {
         }
         let mut index = self.read_index()?;
         let manifest = published.manifest.map(|manifest| manifest.to_string());
+        let id = published.id.to_string();
         for name in published.names {
-            index.images.insert(name, Named { id: published.id.to_string(), manifest: manifest.clone() });
+            let mut access = published.access.clone();
+            match index.images.remove(&name) {
+                Some(before) if before.id == id => access.join(before.access),
+                // Who could see that one has not shown that they may see this.
+                Some(before) => index.keep(&name, before),
+                None => {}
+            }
+            let pulled = published.pulled;
+            index.images.insert(name, Named { id: id.clone(), manifest: manifest.clone(), access, pulled });
         }
-        self.write_index(&index)?;
+        self.write_index(&mut index)?;
         let size = fs::metadata(&erofs).map_err(|source| IndexError::File { path: erofs, source })?;
         Ok(size.len())
     }
@@ -283,7 +322,8 @@ impl ImageStore {
         if index.format > FORMAT { Err(IndexError::Newer { path, found: index.format }) } else { Ok(index) }
     }
 
-    fn write_index(&self, index: &Index) -> Result<(), IndexError> {
+    fn write_index(&self, index: &mut Index) -> Result<(), IndexError> {
+        index.format = FORMAT;
         let content = serde_json::to_vec_pretty(index).expect("an index of strings can be written");
         write_durably(&self.index_file(), &content)
     }

@@ -184,6 +184,21 @@ pub(crate) struct Kubeconfig {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Image {
+    /// Get an image from its registry, so that pods find it here.
+    ///
+    /// Pods pull what they need by themselves; this is for what is to be here before. Every pod may use what is pulled
+    /// without --auth-file. Registries without TLS, with an authority of their own, and mirrors are set in registries.toml
+    /// in the state directory (docs/images.md).
+    #[command(after_help = "Examples:
+  orrery image pull busybox:1.36
+  orrery image pull --auth-file ~/.docker/config.json registry.example.com/team/app@sha256:...")]
+    Pull {
+        /// The image's name; `busybox` is `docker.io/library/busybox:latest`.
+        name: String,
+        /// Credentials as `docker login` and `podman login` write them. Only pods that have them too may use the image.
+        #[arg(long, value_name = "FILE")]
+        auth_file: Option<PathBuf>,
+    },
     /// Read an OCI or docker archive, so that pods can run its images.
     Import {
         /// The archive (tar, also gzipped).
@@ -194,10 +209,26 @@ pub(crate) enum Image {
     },
     /// List the images of this machine.
     List,
-    /// Forget an image's name, and the image once it has none.
-    Rm {
+    /// Forget an image's name, and the image once it has none; refused while a machine uses it.
+    #[command(visible_alias = "rm")]
+    Remove {
         /// The image's name.
         name: String,
+        /// Also while a machine uses it; the machine cannot be started again then.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Remove images that no machine uses, imported ones too.
+    ///
+    /// Images that registries would give again also go by themselves, when the disk is nearly full or by age, as
+    /// registries.toml says (docs/images.md).
+    #[command(after_help = "Examples:
+  orrery image prune
+  orrery image prune --unused-hours 72")]
+    Prune {
+        /// Only what was not used for so long.
+        #[arg(long, value_name = "HOURS", default_value_t = 0)]
+        unused_hours: u64,
     },
 }
 

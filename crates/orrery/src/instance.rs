@@ -121,6 +121,11 @@ impl Instance {
         self.state.join("images")
     }
 
+    /// How registries are reached.
+    pub(crate) fn registries(&self) -> PathBuf {
+        self.state.join("registries.toml")
+    }
+
     pub(crate) fn cache(&self) -> PathBuf {
         self.state.join("cache")
     }

@@ -111,7 +111,7 @@ async fn run(command: Command, instance: Instance) -> Result<(), Box<dyn Error +
             say(&format!("bridge {}", instance.bridge()));
             Ok(())
         }
-        Command::Image(command) => Ok(image::run(&instance, command)?),
+        Command::Image(command) => image::run(&instance, command).await,
         Command::Store(command) => store::run(&instance, command).await,
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "orrery", &mut std::io::stdout());
