@@ -8,6 +8,7 @@
 //! * [`pod::PodView`]: what is needed of a pod, projected from the whole Kubernetes object; it also says what a pod asks
 //!   for that is not built, so that nothing is run silently wrong.
 //! * [`env`]: the environment of a container, with `$(NAME)` expansion.
+//! * [`pull`]: when an image is pulled, and when again after a failure.
 //! * [`size`]: how large a machine a pod needs.
 //! * [`signal`]: names of signals.
 //!
@@ -20,6 +21,7 @@ pub mod env;
 pub mod handler;
 pub mod pod;
 pub mod probe;
+pub mod pull;
 pub mod services;
 pub mod signal;
 pub mod size;

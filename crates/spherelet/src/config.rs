@@ -14,6 +14,8 @@ pub struct Config {
     pub hostd_socket: PathBuf,
     /// The directory of the host's images.
     pub image_store: PathBuf,
+    /// The file that says how registries are reached; it need not be there.
+    pub registries: PathBuf,
     /// Where the kubelet port is served. Only loopback and this address itself may connect.
     pub listen: SocketAddr,
     /// Processes and threads that the containers of one pod may have together, beyond what the guest's own memory bounds.

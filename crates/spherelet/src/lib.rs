@@ -5,12 +5,13 @@
 //! any time; what runs goes on, and is found again by asking.
 //!
 //! What it is not: it decides nothing about pods (that is `orrery-lifecycle`), it holds no QEMU and no log spool (that is
-//! the shim), and it pulls no images (they are imported on the host).
+//! the shim), and it does not speak to registries itself (that is `orrery-images`).
 //!
 //! ```text
 //!   run ── enrolment (hostd) ──> session ──┬── node       registers the Node, renews its Lease, reports its status
 //!                                          ├── pods       watches pods of this node, starts one worker for each
 //!                                          │     └── worker   observes, plans, applies; wakes on pod, shim and timer
+//!                                          ├── collector  removes images that nobody needs
 //!                                          ├── events     one task that writes Events, fed by a bounded queue
 //!                                          └── server     the kubelet port: logs, exec, attach over mutual TLS
 //! ```
@@ -24,6 +25,7 @@
 
 #[cfg(test)]
 mod api_fake;
+mod collector;
 mod config;
 mod host;
 mod images;
@@ -35,7 +37,7 @@ mod server;
 mod session;
 
 pub use config::{Config, RunError};
-pub use images::{ImageLookupError, ImageSource, ResolvedImage};
+pub use images::{ImageLookupError, ImageSource, Pulled, Pulling, ResolvedImage};
 pub use pods::POOL;
 pub use session::{run, run_with_images};
 

@@ -1,6 +1,7 @@
 //! Sessions: one after another, each with the credentials that hostd had at its beginning.
 
 use crate::{
+    collector,
     config::{Config, RunError},
     host::{CallError, Hostd},
     images::ImageSource,
@@ -56,7 +57,7 @@ pub async fn run_with_images(
 /// # Errors
 /// When the image store cannot be opened or the kubelet port cannot be served.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
-    let images = crate::images::open_store(&config.image_store)?;
+    let images = crate::images::open_store(&config.image_store, &config.registries)?;
     run_with_images(config, images, shutdown).await
 }
 
@@ -114,7 +115,8 @@ async fn session(
     let directory = Directory::default();
     let mut tasks = JoinSet::new();
     let port = listener.local_addr().map_or(enrolment.kubelet_port, |address| address.port());
-    tasks.spawn(node::keep(config.clone(), port, hostd.clone(), client.clone(), ends.clone()));
+    tasks.spawn(node::keep(config.clone(), port, hostd.clone(), images.clone(), client.clone(), ends.clone()));
+    tasks.spawn(collector::run(hostd.clone(), images.clone(), ends.clone()));
     tasks.spawn(server::serve(listener.clone(), tls, directory.clone(), ends.clone()));
     let pods = PodsTask {
         node: config.node.clone(),

@@ -1,6 +1,7 @@
 //! Pods that are to run.
 
 use super::ending::{end_one, over};
+use super::images;
 use super::memory::Memory;
 use super::run::{Ended, Run, observe};
 use super::status::{Fate, Report, Shown, Waiting, find, is_complete, publish};
@@ -10,8 +11,6 @@ use orrery_api::k8s::api::core::v1::{ContainerStatus, PodStatus};
 use orrery_api::k8s::jiff::{SignedDuration, Timestamp};
 use orrery_wire::shim::{MachinePhase, MachineStatus};
 
-/// How often the host is asked whether a missing image has come.
-const LOOK_FOR_IMAGES: SignedDuration = SignedDuration::from_secs(5);
 /// How often a configuration that could not be made is tried again.
 const LOOK_FOR_CONFIG: SignedDuration = SignedDuration::from_secs(10);
 /// How long after a silent shim was asked for the machine is looked at again.
@@ -254,13 +253,17 @@ impl Round<'_, '_> {
                 let message = format!("back-off {} restarting failed container={name} pod={pod}", go_duration(wait));
                 let waiting = Waiting { reason: "CrashLoopBackOff", message: Some(message) };
                 let text = format!("Back-off restarting failed container {name} in pod {pod}");
-                self.hold(shown, published.as_ref(), waiting, "BackOff", text);
+                self.hold(shown, published.as_ref(), waiting, vec![warning(name, "BackOff", text)]);
                 return None;
             }
             Next::Start => {}
         }
-        if let Some((waiting, reason, text)) = self.obstacle(shown.container) {
-            self.hold(shown, published.as_ref(), waiting, reason, text);
+        if self.image_missing(shown, published.as_ref()) {
+            return None;
+        }
+        if let Some((waiting, text)) = self.obstacle(shown.container) {
+            let told = vec![warning(name, "Failed", text)];
+            self.hold(shown, published.as_ref(), waiting, told);
             return None;
         }
         let after = match &shown.run {
@@ -276,34 +279,31 @@ impl Round<'_, '_> {
         Some(Action::Start { container: name.clone(), attempt: shown.run.next_attempt(), after })
     }
 
-    /// Why the container cannot be started: what is shown, and reason and text of the event.
-    fn obstacle(&mut self, container: &ContainerView) -> Option<(Waiting, &'static str, String)> {
-        let image = &container.image;
-        let message = match self.seen.images.get(&container.name) {
-            Some(ImageState::Present { .. }) => {
-                let message = self.seen.config_errors.get(&container.name)?.clone();
-                self.wake(self.seen.now + LOOK_FOR_CONFIG);
-                let text = format!("Error: {message}");
-                return Some((
-                    Waiting { reason: "CreateContainerConfigError", message: Some(message) },
-                    "Failed",
-                    text,
-                ));
+    /// Why the container's configuration cannot be made: what is shown, and the text of the event.
+    fn obstacle(&mut self, container: &ContainerView) -> Option<(Waiting, String)> {
+        let message = self.seen.config_errors.get(&container.name)?.clone();
+        self.wake(self.seen.now + LOOK_FOR_CONFIG);
+        let text = format!("Error: {message}");
+        Some((Waiting { reason: "CreateContainerConfigError", message: Some(message) }, text))
+    }
+
+    /// What is done about an image that is missing; false when it is here.
+    fn image_missing(&mut self, shown: &mut Shown<'_>, published: Option<&ContainerStatus>) -> bool {
+        let container = shown.container;
+        let state = self.seen.images.get(&container.name);
+        let Some(missing) = images::missing(container, state, &self.memory.pulls, self.seen.now) else { return false };
+        if missing.pull {
+            let pull = |action: &Action| matches!(action, Action::Pull { image, .. } if *image == container.image);
+            if !self.plan.actions.iter().any(pull) {
+                let (image, container) = (container.image.clone(), container.name.clone());
+                self.plan.actions.push(Action::Pull { image, container });
             }
-            Some(ImageState::Absent) | None if container.never_pull => {
-                self.wake(self.seen.now + LOOK_FOR_IMAGES);
-                let message = format!("Container image {image:?} is not present with pull policy of Never");
-                let waiting = Waiting { reason: "ErrImageNeverPull", message: Some(message.clone()) };
-                return Some((waiting, "ErrImageNeverPull", message));
-            }
-            Some(ImageState::Absent) | None => {
-                format!("image {image} is not present on host; import it with: orrery image import FILE")
-            }
-            Some(ImageState::Unusable { message }) => message.clone(),
-        };
-        self.wake(self.seen.now + LOOK_FOR_IMAGES);
-        let text = format!("Failed to pull image {image:?}: {message}");
-        Some((Waiting { reason: "ImagePullBackOff", message: Some(message) }, "Failed", text))
+        }
+        missing.wake.into_iter().for_each(|at| self.wake(at));
+        if let Some(waiting) = missing.waiting {
+            self.hold(shown, published, waiting, missing.notices);
+        }
+        true
     }
 
     /// Shows a container as waiting, and tells of it when that is news.
@@ -312,16 +312,14 @@ impl Round<'_, '_> {
         shown: &mut Shown<'_>,
         published: Option<&ContainerStatus>,
         waiting: Waiting,
-        reason: &'static str,
-        text: String,
+        notices: Vec<Notice>,
     ) {
         let before = published.and_then(|status| status.state.as_ref()).and_then(|state| state.waiting.as_ref());
         let known = before.is_some_and(|before| {
             before.reason.as_deref() == Some(waiting.reason) && before.message == waiting.message
         });
         if !known {
-            let container = Some(shown.container.name.clone());
-            self.plan.notices.push(Notice { warning: true, reason, message: text, container });
+            self.plan.notices.extend(notices);
         }
         shown.waiting = Some(waiting);
     }
@@ -390,6 +388,10 @@ impl Round<'_, '_> {
             self.plan.notices.push(Notice { warning: true, reason: "MachineEnded", message, container: None });
         }
     }
+}
+
+fn warning(container: &str, reason: &'static str, message: String) -> Notice {
+    Notice { warning: true, reason, message, container: Some(container.to_owned()) }
 }
 
 /// A duration as Go prints it: `10s`, `1m20s`, `5m0s`.

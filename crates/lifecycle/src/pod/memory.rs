@@ -1,5 +1,6 @@
 //! What is remembered of a pod between two plans and is not published.
 
+use crate::pull::Pulls;
 use orrery_api::k8s::jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
@@ -21,6 +22,8 @@ pub struct Memory {
     pub refusal: Option<Refusal>,
     /// Boots that failed or ended at once, one after another.
     pub failed_boots: Option<FailedBoots>,
+    /// The pulls of its images.
+    pub pulls: Pulls,
     /// How far the end of each container has come that was asked to end.
     pub endings: BTreeMap<String, Ending>,
     /// The attempt of each container whose hook after its start failed.

@@ -23,6 +23,7 @@
 //! change and at [`PodPlan::wake_at`]; it takes no account of what it said before.
 
 mod ending;
+mod images;
 mod live;
 mod memory;
 mod run;
@@ -50,15 +51,17 @@ use std::collections::BTreeMap;
 /// What is known of a container's image on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageState {
-    /// It is here.
+    /// It is here and the pod may use it.
     Present {
-        /// Its id, such as `sha256:...`.
+        /// Its id as it is published, such as `docker.io/library/busybox@sha256:...`.
         id: String,
     },
-    /// It is not here.
+    /// Its registry has to be asked first.
     Absent,
     /// It could not be looked up or cannot be used.
     Unusable {
+        /// Why, as one of the kubelet's words: `InvalidImageName`.
+        reason: &'static str,
         /// Why and what to do, for people.
         message: String,
     },
@@ -121,6 +124,13 @@ pub struct Observation<'a> {
 /// One thing to do. Each may be repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
+    /// Begin to pull an image. [`Memory::pulls`] is to be told, of this and of how it ends.
+    Pull {
+        /// Its reference, as the container has it.
+        image: String,
+        /// The first container that needs it.
+        container: String,
+    },
     /// Have the host admit the machine, or bring back its shim.
     Admit,
     /// Boot the machine and give it its identity.

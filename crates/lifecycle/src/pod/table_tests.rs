@@ -252,20 +252,58 @@ fn a_machine_that_ends_before_it_was_of_use_rests_before_the_next_boot() {
 }
 
 #[test]
-fn a_pod_with_a_missing_image_waits_and_says_what_to_do() {
+fn a_missing_image_is_pulled_waited_for_and_pulled_again() {
     let mut scene = Scene::new(&json!({}));
     scene.images.insert("main".into(), ImageState::Absent);
+    let pull = Action::Pull { image: "busybox".into(), container: "main".into() };
     let plan = scene.plan(1);
-    assert_eq!((plan.actions.as_slice(), phase(&plan), plan.wake_at), ([].as_slice(), "Pending", Some(at(6))));
-    let waiting = first_container(&plan)["state"]["waiting"].clone();
-    assert_eq!(waiting["reason"], "ImagePullBackOff");
-    assert_eq!(waiting["message"], "image busybox is not present on host; import it with: orrery image import FILE");
-    assert_eq!((plan.notices.len(), scene.plan(6).notices.len()), (1, 0));
-    let mut never = Scene::new(
-        &json!({ "spec": { "containers": [{ "name": "main", "image": "i", "imagePullPolicy": "Never" }] } }),
-    );
+    assert_eq!((plan.actions.as_slice(), phase(&plan)), ([pull.clone()].as_slice(), "Pending"));
+    assert_eq!(first_container(&plan)["state"]["waiting"]["reason"], "ContainerCreating");
+    scene.memory.pulls.begun("busybox");
+    assert_eq!((scene.plan(2).actions, scene.plan(2).notices.len()), (vec![], 0));
+    scene.memory.pulls.failed("busybox", "no such host".into(), at(3));
+    let table = [
+        (3, "ErrImagePull", "no such host", 5, vec!["Failed"], false),
+        (4, "ErrImagePull", "no such host", 5, vec![], false),
+        (
+            5,
+            "ImagePullBackOff",
+            "Back-off pulling image \"busybox\": ErrImagePull: no such host",
+            13,
+            vec!["BackOff", "Failed"],
+            false,
+        ),
+        (13, "ImagePullBackOff", "Back-off pulling image \"busybox\": ErrImagePull: no such host", 0, vec![], true),
+    ];
+    for (second, reason, message, wake, told, again) in table {
+        let plan = scene.plan(second);
+        let waiting = first_container(&plan)["state"]["waiting"].clone();
+        assert_eq!((&waiting["reason"], &waiting["message"]), (&json!(reason), &json!(message)), "{second}");
+        assert_eq!(plan.notices.iter().map(|notice| notice.reason).collect::<Vec<_>>(), told, "{second}");
+        assert_eq!(plan.actions == [pull.clone()], again, "{second}");
+        assert_eq!(plan.wake_at, (wake > 0).then(|| at(wake)), "{second}");
+    }
+    // A second container of the same image does not pull it a second time.
+    let containers = json!([{ "name": "main", "image": "i:1" }, { "name": "side", "image": "i:1" }]);
+    let mut two = Scene::new(&json!({ "spec": { "containers": containers } }));
+    two.images = two.images.into_keys().map(|name| (name, ImageState::Absent)).collect();
+    assert_eq!(two.plan(1).actions, [Action::Pull { image: "i:1".into(), container: "main".into() }]);
+}
+
+#[test]
+fn an_image_that_is_never_pulled_or_has_no_name_is_told_as_the_kubelet_does() {
+    let over = json!({ "spec": { "containers": [{ "name": "main", "image": "i", "imagePullPolicy": "Never" }] } });
+    let mut never = Scene::new(&over);
     never.images.insert("main".into(), ImageState::Absent);
-    assert_eq!(first_container(&never.plan(1))["state"]["waiting"]["reason"], "ErrImageNeverPull");
+    let plan = never.plan(1);
+    assert_eq!((plan.actions.as_slice(), plan.wake_at), ([].as_slice(), Some(at(6))));
+    assert_eq!(first_container(&plan)["state"]["waiting"]["reason"], "ErrImageNeverPull");
+    assert_eq!((plan.notices.len(), never.plan(6).notices.len()), (2, 0));
+    let unusable = ImageState::Unusable { reason: "InvalidImageName", message: "what is this".into() };
+    never.images.insert("main".into(), unusable);
+    let plan = never.plan(7);
+    assert_eq!(first_container(&plan)["state"]["waiting"]["reason"], "InvalidImageName");
+    assert_eq!(plan.notices[0].reason, "InspectFailed");
 }
 
 #[test]

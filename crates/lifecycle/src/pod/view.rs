@@ -3,6 +3,7 @@
 use super::security::{self, Privileges};
 use super::unsupported;
 use crate::handler::{self, Hooks, Probes};
+use crate::pull::PullPolicy;
 use crate::volume::{self, VolumeView};
 use orrery_api::k8s::api::core::v1::{
     Container, EnvFromSource, EnvVar, Pod, PodSpec, PodStatus, ResourceRequirements, VolumeMount,
@@ -64,8 +65,8 @@ pub struct ContainerView {
     pub name: String,
     /// Reference of its image.
     pub image: String,
-    /// Whether `imagePullPolicy` is `Never`.
-    pub never_pull: bool,
+    /// When its image is pulled.
+    pub pull_policy: PullPolicy,
     /// Overrides the image's entry point; empty when it does not.
     pub command: Vec<String>,
     /// Overrides the image's arguments; empty when it does not.
@@ -147,6 +148,8 @@ pub struct PodView {
     pub subdomain: Option<String>,
     /// Lines for `/etc/hosts`: address, then names.
     pub host_aliases: Vec<(String, Vec<String>)>,
+    /// Secrets with credentials for registries.
+    pub pull_secrets: Vec<String>,
     /// Name resolution.
     pub dns: Dns,
     /// When ended containers are started again.
@@ -235,6 +238,7 @@ impl PodView {
             hostname: hostname(spec, &name),
             subdomain: spec.subdomain.clone().filter(|s| !s.is_empty()),
             host_aliases: host_aliases(spec),
+            pull_secrets: spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone()).collect(),
             dns: dns(spec),
             restart_policy: match spec.restart_policy.as_deref() {
                 Some("Never") => RestartPolicy::Never,
@@ -305,7 +309,7 @@ fn container(spec: &PodSpec, container: &Container) -> Result<ContainerView, Pro
     Ok(ContainerView {
         name: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),
-        never_pull: container.image_pull_policy.as_deref() == Some("Never"),
+        pull_policy: PullPolicy::of(container),
         command: container.command.clone().unwrap_or_default(),
         args: container.args.clone().unwrap_or_default(),
         working_dir: container.working_dir.clone().filter(|dir| !dir.is_empty()),

@@ -106,6 +106,7 @@ pub(crate) async fn spherelet(instance: &Instance, options: SphereletArgs) -> Ro
     let config = orrery_spherelet::Config {
         hostd_socket: instance.hostd_socket(options.host.host.as_str()),
         image_store: instance.images(),
+        registries: instance.registries(),
         listen: instance.kubelet_address(),
         node: options.host.host,
         pod_pids_limit: options.pod_max_pids,

@@ -192,7 +192,8 @@ impl HollowPod {
                     self.machine = Machine::Absent;
                     true
                 }
-                Action::FillVolumes | Action::DeletePod => false,
+                // The images of hollow nodes are always there.
+                Action::Pull { .. } | Action::FillVolumes | Action::DeletePod => false,
             };
         }
         changed

@@ -5,7 +5,7 @@ mod object;
 #[cfg(test)]
 mod tests;
 
-use crate::{config::Config, host::Hostd};
+use crate::{config::Config, host::Hostd, images::ImageSource};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
@@ -13,7 +13,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use orrery_wire::host::Facts;
 use serde_json::json;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// How often the lease is renewed and the status compared.
@@ -31,10 +31,11 @@ pub(crate) async fn keep(
     config: Config,
     kubelet_port: u16,
     hostd: Hostd,
+    images: Arc<dyn ImageSource>,
     client: kube::Client,
     shutdown: CancellationToken,
 ) {
-    let mut node = Keeper { config, kubelet_port, hostd, client, facts: None, reported: None };
+    let mut node = Keeper { config, kubelet_port, hostd, images, client, facts: None, reported: None };
     loop {
         let pause = match node.beat().await {
             Ok(()) => HEARTBEAT,
@@ -84,6 +85,7 @@ struct Keeper {
     config: Config,
     kubelet_port: u16,
     hostd: Hostd,
+    images: Arc<dyn ImageSource>,
     client: kube::Client,
     /// Asked for again while hostd answers; kept while it does not.
     facts: Option<Facts>,
@@ -109,7 +111,10 @@ impl Keeper {
         let name = self.config.node.as_str();
         let now = Timestamp::now();
         let present = nodes.get_opt(name).await.map_err(api_error("read the node"))?;
-        let wanted = object::node(&self.config, self.kubelet_port, facts, present.as_ref(), now);
+        let mut wanted = object::node(&self.config, self.kubelet_port, facts, present.as_ref(), now);
+        let images = self.images.clone();
+        let list = tokio::task::spawn_blocking(move || images.list()).await.unwrap_or_default();
+        wanted.status.get_or_insert_default().images = Some(object::images(list));
         let Some(present) = present else {
             let created =
                 nodes.create(&PostParams::default(), &wanted).await.map_err(api_error("register the node"))?;

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use k8s_openapi::api::core::v1::{
-    DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus, NodeSystemInfo,
+    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus, NodeSystemInfo,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 const ACCELERATOR_LABEL: &str = "inventory.orrery.dev/accelerator";
 /// The level of Kubernetes that the node speaks.
 const KUBERNETES: &str = "v1.36.0";
+/// How many images a node shows, as by the kubelet.
+const SHOWN_IMAGES: usize = 50;
 
 /// The node as it should be at `now`.
 pub(super) fn node(config: &Config, port: u16, facts: &Facts, present: Option<&Node>, now: Timestamp) -> Node {
@@ -52,7 +54,16 @@ pub(super) fn same_but_for_heartbeats(present: &Node, wanted: &Node) -> bool {
     expected.daemon_endpoints = wanted.daemon_endpoints;
     expected.node_info = wanted.node_info;
     expected.conditions = wanted.conditions;
+    expected.images = wanted.images;
     present_status == expected
+}
+
+/// The largest images, as a node shows them.
+pub(super) fn images(mut list: Vec<(Vec<String>, u64)>) -> Vec<ContainerImage> {
+    list.sort_by(|(one, one_size), (other, other_size)| other_size.cmp(one_size).then_with(|| one.cmp(other)));
+    list.truncate(SHOWN_IMAGES);
+    let image = |(names, size)| ContainerImage { names: Some(names), size_bytes: i64::try_from(size).ok() };
+    list.into_iter().map(image).collect()
 }
 
 fn labels(config: &Config, facts: &Facts) -> BTreeMap<String, String> {
@@ -159,6 +170,7 @@ mod tests {
             hostd_socket: "/nowhere".into(),
             image_store: "/nowhere".into(),
             pod_pids_limit: None,
+            registries: "/nowhere".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
             version: "0.1.0".into(),
         }

@@ -62,6 +62,7 @@ impl Worker {
         machine: &Machine,
     ) -> Result<(), ApplyError> {
         match action {
+            Action::Pull { image, container } => Ok(self.begin_pull(image, container).await?),
             Action::Admit => self.admit().await,
             Action::PowerOn => self.power_on().await,
             Action::FillVolumes => self.fill_volumes(machine).await,
@@ -180,8 +181,10 @@ impl Worker {
             Err(CallError::Failed { reason, message, .. }) if guest_refused(&reason) => Some(message),
             Err(error) => return Err(error.into()),
         };
-        let here = format!("Container image {image:?} already present on machine");
-        events.normal(&pod, "Pulled", here, Some(&name));
+        if !self.just_pulled.remove(&name) {
+            let here = format!("Container image {image:?} already present on machine");
+            events.normal(&pod, "Pulled", here, Some(&name));
+        }
         events.normal(&pod, "Created", format!("Created container: {name}"), Some(&name));
         match &refused {
             None => events.normal(&pod, "Started", format!("Started container {name}"), Some(&name)),

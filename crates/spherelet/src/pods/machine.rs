@@ -255,6 +255,7 @@ fn user(pod: &PodView, container: &ContainerView, image: &ResolvedImage) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use orrery_images::Access;
     use orrery_wire::host::AssignedInterface;
     use serde_json::{Value, json};
 
@@ -276,6 +277,8 @@ mod tests {
             working_dir: "/srv".into(),
             user: "web:staff".into(),
             stop_signal: None,
+            pinned: String::new(),
+            access: Access::open(),
         }
     }
 

@@ -6,6 +6,7 @@ mod directory;
 mod events;
 mod machine;
 mod observe;
+mod pulls;
 mod status_patch;
 mod tasks;
 mod volumes;

@@ -2,15 +2,12 @@
 
 use super::machine;
 use super::worker::{Held, Worker};
-use crate::{
-    host::CallError,
-    images::{ImageLookupError, ResolvedImage},
-    logs,
-    node::chain,
-};
+use crate::{host::CallError, images::ResolvedImage, logs, node::chain};
+use orrery_images::Reference;
 use orrery_lifecycle::{
     env::Addresses,
     pod::{ContainerView, ImageState, Machine},
+    pull::Here,
 };
 use orrery_wire::shim::MachineStatus;
 use std::{collections::BTreeMap, path::Path};
@@ -87,7 +84,7 @@ impl Worker {
         let mut states = BTreeMap::new();
         for container in pod.all_containers() {
             let state = match self.images.get(&container.name) {
-                Some(image) => ImageState::Present { id: image.id.clone() },
+                Some(image) => ImageState::Present { id: image.pinned.clone() },
                 None => self.look_up(container).await,
             };
             states.insert(container.name.clone(), state);
@@ -96,24 +93,79 @@ impl Worker {
     }
 
     async fn look_up(&mut self, container: &ContainerView) -> ImageState {
-        let (source, reference) = (self.shared.images.clone(), container.image.clone());
-        let looked_up = tokio::task::spawn_blocking(move || source.resolve(&reference)).await;
-        let image = match looked_up {
-            Ok(Ok(Some(image))) => image,
-            Ok(Ok(None)) => return ImageState::Absent,
-            Ok(Err(error)) => return unusable(&error),
-            Err(_) => return ImageState::Unusable { message: "the look-up of the image was broken off".to_owned() },
-        };
-        if self.held.as_ref().is_some_and(|held| !has_disk(held, &image)) {
-            let message = format!(
-                "image {} was replaced after the pod's machine was admitted; delete the pod so that it is made anew",
-                container.image
-            );
-            return ImageState::Unusable { message };
+        if let Err(error) = Reference::parse(&container.image) {
+            let image = &container.image;
+            let message = format!("Failed to apply default image tag {image:?}: couldn't parse image name: {error}");
+            return ImageState::Unusable { reason: "InvalidImageName", message };
         }
-        let id = image.id.clone();
+        let found = match self.held.is_some() {
+            true => self.of_machine(container).await,
+            false => self.of_host(container).await,
+        };
+        let image = match found {
+            Ok(Some(image)) => image,
+            Ok(None) => return ImageState::Absent,
+            Err(message) => return ImageState::Unusable { reason: "ImageInspectError", message },
+        };
+        let id = image.pinned.clone();
         self.images.insert(container.name.clone(), image);
         ImageState::Present { id }
+    }
+
+    /// The image that the pod's machine was admitted with: nobody is asked for it again.
+    async fn of_machine(&self, container: &ContainerView) -> Result<Option<ResolvedImage>, String> {
+        let has_disk = |image: &ResolvedImage| {
+            let (serial, held) = (image.serial(), self.held.as_ref());
+            held.is_some_and(|held| held.spec.disks.iter().any(|disk| disk.serial == serial))
+        };
+        let statuses = [&self.pod.status.init_container_statuses, &self.pod.status.container_statuses];
+        let statuses = statuses.into_iter().flatten().flatten();
+        let published = statuses.filter(|status| status.name == container.name).map(|status| status.image_id.as_str());
+        // The name may stand for another image by now; what was published tells which it was.
+        let mut others = false;
+        for name in std::iter::once(container.image.as_str()).chain(published.filter(|id| !id.is_empty())) {
+            match self.resolve(name).await? {
+                Some(image) if has_disk(&image) => return Ok(Some(image)),
+                Some(_) => others = true,
+                None => {}
+            }
+        }
+        if !others {
+            return Ok(None);
+        }
+        Err(format!(
+            "image {} was replaced after the pod's machine was admitted; delete the pod so that it is made anew",
+            container.image
+        ))
+    }
+
+    /// The image that a machine is to be made with, if the pod may use it without asking its registry.
+    async fn of_host(&mut self, container: &ContainerView) -> Result<Option<ResolvedImage>, String> {
+        if let Some(pulled) = self.pulled.get(&container.image) {
+            return Ok(Some(pulled.clone()));
+        }
+        if self.memory.pulls.is_running(&container.image) {
+            // It may be here by now, and how it came is still to be told.
+            return Ok(None);
+        }
+        let Some(image) = self.resolve(&container.image).await? else { return Ok(None) };
+        let usable = image.access.allows(&[]) || {
+            let keyring = self.keyring().await.map_err(|error| chain(&error))?;
+            let (source, reference) = (self.shared.images.clone(), container.image.clone());
+            let asked = image.clone();
+            let allowed = tokio::task::spawn_blocking(move || source.allows(&reference, &asked, &keyring)).await;
+            allowed.unwrap_or_default()
+        };
+        let here = if usable { Here::Usable } else { Here::Guarded };
+        Ok(Some(image).filter(|_| container.pull_policy.takes(here)))
+    }
+
+    async fn resolve(&self, reference: &str) -> Result<Option<ResolvedImage>, String> {
+        let (source, reference) = (self.shared.images.clone(), reference.to_owned());
+        match tokio::task::spawn_blocking(move || source.resolve(&reference)).await {
+            Ok(found) => found.map_err(|error| chain(&error)),
+            Err(_) => Err("the look-up of the image was broken off".to_owned()),
+        }
     }
 
     /// The addresses to publish.
@@ -123,13 +175,4 @@ impl Worker {
             host_ip: self.shared.host_ip.clone(),
         }
     }
-}
-
-fn unusable(error: &ImageLookupError) -> ImageState {
-    ImageState::Unusable { message: chain(error) }
-}
-
-fn has_disk(held: &Held, image: &ResolvedImage) -> bool {
-    let serial = image.serial();
-    held.spec.disks.iter().any(|disk| disk.serial == serial)
 }

@@ -1,8 +1,9 @@
-//! What goes on beside a worker's rounds: probes and lifecycle hooks. All of it ends with the worker.
+//! What goes on beside a worker's rounds: probes, lifecycle hooks, pulls. All of it ends with the worker.
 
 use super::worker::Worker;
 use crate::{
     host::Shim,
+    images::Pulled,
     node::chain,
     probe::{self, Target},
 };
@@ -26,6 +27,8 @@ pub(super) enum Done {
     PostStart { container: String, attempt: u32, result: Result<(), String> },
     /// The hook before a container's end, which has had its signal now.
     PreStop,
+    /// A pull, and how long it was since it was asked for.
+    Pull { image: String, container: String, result: Result<Box<Pulled>, String>, waited: Duration },
 }
 
 impl Worker {
@@ -95,6 +98,7 @@ impl Worker {
                 Some(Notice { warning: true, reason: "FailedPostStartHook", message, container: Some(container) })
             }
             Done::PostStart { .. } | Done::PreStop => None,
+            Done::Pull { image, container, result, waited } => Some(self.pulled(image, container, result, waited)),
         };
         if let Some(notice) = notice {
             self.shared.events.tell(&self.pod, notice);

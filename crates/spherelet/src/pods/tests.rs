@@ -4,10 +4,12 @@ use super::*;
 use crate::{
     api_fake::ApiFake,
     host::fake::FakeHost,
-    images::{ImageLookupError, ResolvedImage},
+    images::{ImageLookupError, Pulling, ResolvedImage},
 };
+use orrery_images::{Access, registry::Keyring};
 use orrery_wire::host::MachineSpec;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 const UID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 const POD: &str = "/api/v1/namespaces/demo/pods/hello";
@@ -26,7 +28,23 @@ impl ImageSource for AnyImage {
             working_dir: String::new(),
             user: String::new(),
             stop_signal: None,
+            pinned: String::new(),
+            access: Access::open(),
         }))
+    }
+
+    fn allows(&self, _: &str, _: &ResolvedImage, _: &Keyring) -> bool {
+        true
+    }
+
+    fn list(&self) -> Vec<(Vec<String>, u64)> {
+        Vec::new()
+    }
+
+    fn collect(&self, _: &[PathBuf]) {}
+
+    fn pull(&self, _: &str, _: Keyring) -> Pulling {
+        unreachable!("every image is here")
     }
 }
 
@@ -53,7 +71,7 @@ fn pod() -> Value {
         "kind": "Pod",
         "apiVersion": "v1",
         "metadata": { "name": "hello", "namespace": "demo", "uid": UID, "resourceVersion": "1" },
-        "spec": { "nodeName": "host-1", "containers": [{ "name": "main", "image": "busybox" }] },
+        "spec": { "nodeName": "host-1", "containers": [{ "name": "main", "image": "busybox:1" }] },
     })
 }
 

@@ -19,6 +19,7 @@ use super::tasks::Done;
 use super::volumes::Volumes;
 use crate::{
     host::{CallError, Shim, ShimWatch},
+    images::ResolvedImage,
     node::chain,
 };
 use k8s_openapi::api::core::v1::PodStatus;
@@ -32,7 +33,11 @@ use orrery_wire::{
     host::{Admission, MachineSpec},
     shim::MachineStatus,
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +71,12 @@ pub(super) struct Worker {
     pub(super) held: Option<Held>,
     pub(super) asked_host: bool,
     pub(super) images: Images,
+    /// Images that were pulled for this pod, by their references.
+    pub(super) pulled: BTreeMap<String, ResolvedImage>,
+    /// Containers whose next start was told of by the pull of their image.
+    pub(super) just_pulled: BTreeSet<String>,
+    /// Secrets that gave no credentials and were told of.
+    pub(super) told_bad_secrets: Vec<String>,
     pub(super) volumes: Volumes,
     pub(super) prober: Prober,
     pub(super) tasks: JoinSet<Done>,
@@ -105,6 +116,9 @@ impl Worker {
             held: None,
             asked_host: false,
             images: Images::new(),
+            pulled: BTreeMap::new(),
+            just_pulled: BTreeSet::new(),
+            told_bad_secrets: Vec::new(),
             volumes: Volumes::default(),
             prober: Prober::default(),
             tasks: JoinSet::new(),

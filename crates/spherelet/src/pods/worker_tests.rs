@@ -12,13 +12,15 @@ use crate::{
         Hostd,
         fake::{EXIT, FakeHost, MISSING, STUBBORN},
     },
-    images::{ImageLookupError, ImageSource, ResolvedImage},
+    images::{ImageLookupError, ImageSource, Pulled, Pulling, ResolvedImage},
 };
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use k8s_openapi::{
     api::core::v1::Service,
     jiff::{SignedDuration, Timestamp},
 };
+use orrery_images::{Access, Digest, registry::Keyring};
 use orrery_lifecycle::{
     env::{Source, Values},
     pod::{Notice, PodView},
@@ -32,6 +34,7 @@ use orrery_wire::{
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -93,7 +96,13 @@ impl PodApi for FakeApi {
     }
 
     async fn files(&self, _pod: &PodView, source: &Source) -> Result<Option<Files>, PodApiError> {
-        let Source::ConfigMap(name) = source else { return Ok(None) };
+        let name = match source {
+            Source::ConfigMap(name) => name,
+            Source::Secret(name) => {
+                let auths = json!({ "auths": { "r.io": { "username": "u", "password": "p" } } }).to_string();
+                return Ok((name == "pull").then(|| Files::from([(".dockerconfigjson".into(), auths.into_bytes())])));
+            }
+        };
         Ok(self
             .config_maps
             .lock()
@@ -118,12 +127,14 @@ impl PodApi for FakeApi {
     }
 }
 
+/// `absent` is nowhere, `r.io/...` in a registry, `guarded` here for those who have a credential for it, all else here.
 struct FakeImages;
 
-impl ImageSource for FakeImages {
-    fn resolve(&self, reference: &str) -> Result<Option<ResolvedImage>, ImageLookupError> {
-        Ok((reference != "absent").then(|| ResolvedImage {
+impl FakeImages {
+    fn image() -> ResolvedImage {
+        ResolvedImage {
             id: format!("sha256:{}", "ab".repeat(32)),
+            pinned: format!("docker.io/library/busybox@sha256:{}", "cd".repeat(32)),
             erofs_path: "/images/x.erofs".into(),
             entrypoint: vec!["/bin/sh".into()],
             cmd: vec![],
@@ -131,7 +142,37 @@ impl ImageSource for FakeImages {
             working_dir: String::new(),
             user: String::new(),
             stop_signal: Some("SIGINT".into()),
-        }))
+            access: Access::open(),
+        }
+    }
+}
+
+impl ImageSource for FakeImages {
+    fn resolve(&self, reference: &str) -> Result<Option<ResolvedImage>, ImageLookupError> {
+        if reference.starts_with("absent") || reference.starts_with("r.io/") {
+            return Ok(None);
+        }
+        let mut image = Self::image();
+        if reference.starts_with("guarded") {
+            image.access = Access::with(Digest::of(b"somebody else's"));
+        }
+        Ok(Some(image))
+    }
+
+    fn allows(&self, _reference: &str, _image: &ResolvedImage, keyring: &Keyring) -> bool {
+        !keyring.lookup("r.io", "guarded").is_empty()
+    }
+
+    fn list(&self) -> Vec<(Vec<String>, u64)> {
+        Vec::new()
+    }
+
+    fn collect(&self, _: &[PathBuf]) {}
+
+    fn pull(&self, reference: &str, _keyring: Keyring) -> Pulling {
+        let pulled = Pulled { image: Self::image(), took: Duration::from_millis(1200), size_bytes: 4096 };
+        let outcome = if reference.starts_with("r.io/") { Ok(pulled) } else { Err("r.io answers 503".to_owned()) };
+        Pulling { outcome: async { outcome }.boxed().shared(), progress: watch::channel((0, 0)).1 }
     }
 }
 
@@ -195,7 +236,7 @@ fn spawn(shared: &Arc<Shared>, api: &FakeApi) -> JoinHandle<()> {
 }
 
 fn main_container(over: &Value) -> Value {
-    let mut container = json!({ "name": "main", "image": "busybox" });
+    let mut container = json!({ "name": "main", "image": "busybox:1" });
     merge(&mut container, over);
     json!({ "nodeName": "host-1", "containers": [container] })
 }
@@ -316,8 +357,64 @@ async fn what_a_container_lacks_is_waited_for() {
     });
     let env = started.unwrap().process.env;
     assert!(env.contains(&"X=value".to_owned()) && env.contains(&"A_B_SERVICE_HOST=10.96.0.7".to_owned()), "{env:?}");
-    let bench = Bench::start(FakeHost::start(), &main_container(&json!({ "image": "absent" })));
-    bench.api.until("the wait", waits("ImagePullBackOff")).await;
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_here_is_pulled_once_and_told_as_the_kubelet_does() {
+    let mut bench = Bench::start(FakeHost::start(), &main_container(&json!({ "image": "r.io/app" })));
+    let pod = bench.api.until("running", running(0)).await;
+    let digest = format!("docker.io/library/busybox@sha256:{}", "cd".repeat(32));
+    assert_eq!((&container(&pod)["image"], &container(&pod)["imageID"]), (&json!("r.io/app"), &json!(digest)));
+    let mut messages = Vec::new();
+    while let Ok((_, notice)) = bench.events.try_recv() {
+        messages.push((notice.reason, notice.message));
+    }
+    let reasons: Vec<_> = messages.iter().map(|(reason, _)| *reason).collect();
+    assert_eq!(reasons, ["Pulling", "Pulled", "MachineAdmitted", "Created", "Started"]);
+    assert_eq!(messages[0].1, "Pulling image \"r.io/app\"");
+    let told = &messages[1].1;
+    assert!(
+        told.starts_with("Successfully pulled image \"r.io/app\" in ") && told.ends_with("Image size: 4096 bytes."),
+        "{told}"
+    );
+    bench.host.shim().end_container("main", 1);
+    bench.api.until("running again", running(1)).await;
+    assert_eq!(bench.reasons(), ["Pulled", "Created", "Started"], "a restart takes what is here");
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_had_is_told_and_waited_for() {
+    let waits = |why: &'static str| move |pod: &Value| container(pod)["state"]["waiting"]["reason"] == why;
+    let mut bench = Bench::start(FakeHost::start(), &main_container(&json!({ "image": "absent:1" })));
+    let pod = bench.api.until("the failure", waits("ErrImagePull")).await;
+    assert_eq!(container(&pod)["state"]["waiting"]["message"], "r.io answers 503");
+    let pod = bench.api.until("the wait", waits("ImagePullBackOff")).await;
+    let message = "Back-off pulling image \"absent:1\": ErrImagePull: r.io answers 503";
+    assert_eq!(container(&pod)["state"]["waiting"]["message"], message);
+    assert_eq!(bench.reasons(), ["Pulling", "Failed", "Failed", "BackOff", "Failed"]);
+    for (image, policy, reason) in
+        [("absent:1", "Never", "ErrImageNeverPull"), ("r.io/UPPER", "Always", "InvalidImageName")]
+    {
+        let over = json!({ "image": image, "imagePullPolicy": policy });
+        let bench = Bench::start(FakeHost::start(), &main_container(&over));
+        bench.api.until(reason, waits(reason)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_others_pulled_with_credentials_is_not_taken_without_them() {
+    let with = |secrets: &Value| {
+        let mut spec = main_container(&json!({ "image": "guarded:1" }));
+        spec["imagePullSecrets"] = secrets.clone();
+        spec
+    };
+    let mut bench = Bench::start(FakeHost::start(), &with(&json!([{ "name": "other" }])));
+    let refused = |pod: &Value| container(pod)["state"]["waiting"]["reason"] == "ErrImagePull";
+    bench.api.until("the registry is asked", refused).await;
+    assert_eq!(bench.reasons()[..2], ["FailedToRetrieveImagePullSecret", "Pulling"]);
+    let mut bench = Bench::start(FakeHost::start(), &with(&json!([{ "name": "pull" }])));
+    bench.api.until("running", running(0)).await;
+    assert_eq!(bench.reasons(), ["MachineAdmitted", "Pulled", "Created", "Started"]);
 }
 
 #[tokio::test]
