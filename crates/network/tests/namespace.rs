@@ -106,7 +106,12 @@ fn a_tap_belongs_to_its_owner_and_is_plugged_in_and_stays() {
 /// The end of a tap that a machine has.
 struct Machine(std::fs::File);
 
-nix::ioctl_write_ptr_bad!(attach, libc::TUNSETIFF, libc::ifreq);
+nix::ioctl_write_ptr_bad!(
+    /// Makes an open `/dev/net/tun` the end of a tap.
+    attach,
+    libc::TUNSETIFF,
+    libc::ifreq
+);
 
 impl Machine {
     fn plug(tap: &TapSpec) -> Self {
