@@ -253,6 +253,15 @@ impl ImageStore {
         self.erofs(id).exists() && self.blob(id).exists()
     }
 
+    /// Whether the layers of an image need not come for `reference`: it is here, and everybody may use it or the same
+    /// repository gave it. Else a registry could call another's image its own by naming its configuration.
+    pub(crate) fn vouches(&self, id: &Digest, reference: &Reference) -> bool {
+        let same = |name: &str| Reference::parse(name).is_ok_and(|name| name.same_repository(reference));
+        let fits =
+            |(name, named): (&String, &Named)| named.id == id.as_str() && (named.access.allows(&[]) || same(name));
+        self.has(id) && self.read_index().is_ok_and(|index| index.images.iter().any(fits))
+    }
+
     /// Takes an image in and gives the size of its file system in bytes.
     pub(crate) fn publish(&self, published: Published) -> Result<u64, IndexError> {
         let _lock = self.lock()?;

@@ -218,7 +218,7 @@ pub(crate) enum Image {
         #[arg(long)]
         force: bool,
     },
-    /// Remove images that no machine uses, imported ones too.
+    /// Remove images that no machine uses and that did not come within two minutes, imported ones too.
     ///
     /// Images that registries would give again also go by themselves, when the disk is nearly full or by age, as
     /// registries.toml says (docs/images.md).

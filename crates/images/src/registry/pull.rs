@@ -85,7 +85,7 @@ pub async fn pull(
         digest: resolved.digest.clone(),
         size_bytes: 0,
         downloaded_bytes: wanted.size,
-        was_present: store.has(&found.id),
+        was_present: store.vouches(&found.id, reference),
     };
     let staging = if pulled.was_present {
         None

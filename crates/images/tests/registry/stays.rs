@@ -4,7 +4,7 @@ use crate::archives::Item::Plain;
 use crate::archives::{layer, oci};
 use crate::content::Content;
 use crate::fake::Fake;
-use crate::{Bench, plain};
+use crate::{Bench, plain, robot};
 use orrery_images::registry::{CollectionSettings, Keyring};
 use orrery_images::{Digest, ImageStore};
 use std::collections::BTreeSet;
@@ -34,6 +34,26 @@ async fn an_image_whose_tag_moves_on_is_still_found_by_its_digest() {
     assert_eq!(bench.store.resolve(&before.pinned()).expect("kept").id, one.config);
     let names: Vec<_> = bench.store.list().expect("list").into_iter().map(|image| image.reference).collect();
     assert_eq!(names, [name, before.pinned()]);
+}
+
+#[tokio::test]
+async fn a_registry_cannot_call_anothers_private_image_its_own() {
+    let Some(bench) = Bench::new() else { return };
+    let content = Content::new(&[&[Plain("private")]]);
+    let (owner, _) = movable(&content);
+    let mut claim = content.clone();
+    claim.blobs.retain(|digest, _| *digest == content.config);
+    let (other, claimed) = movable(&claim);
+    let settings = format!("{}{}", plain(&owner.host), plain(&other.host));
+    let (private, mine) = (format!("{}/app", owner.host), format!("{}/mine", other.host));
+    bench.pull(&settings, &private, &robot(&owner.host, "secret")).await.expect("pulled");
+    bench.pull(&settings, &mine, &Keyring::default()).await.expect_err("it does not have the layers");
+    assert!(bench.store.resolve(&mine).is_none());
+    // One that has them may give them.
+    *claimed.lock().expect("no panic holds it") = content.clone();
+    let pulled = bench.pull(&settings, &mine, &Keyring::default()).await.expect("pulled");
+    assert!(!pulled.was_present && bench.store.resolve(&mine).expect("there").access.allows(&[]));
+    assert!(!bench.store.resolve(&private).expect("there").access.allows(&[]));
 }
 
 fn unused_since(root: &Path, id: &Digest, hours: u64) {
