@@ -24,7 +24,7 @@ impl Access {
 
     /// Who has the credential of this fingerprint may use it.
     #[must_use]
-    pub fn with(fingerprint: Digest) -> Self {
+    pub fn with(fingerprint: &Digest) -> Self {
         Self { credentials: vec![fingerprint.to_string()] }
     }
 
@@ -56,8 +56,8 @@ mod tests {
     use super::*;
 
     fn with(names: &[&str]) -> Access {
-        let mut access = Access::with(Digest::of(names[0].as_bytes()));
-        names[1..].iter().for_each(|name| access.join(Access::with(Digest::of(name.as_bytes()))));
+        let mut access = Access::with(&Digest::of(names[0].as_bytes()));
+        names[1..].iter().for_each(|name| access.join(Access::with(&Digest::of(name.as_bytes()))));
         access
     }
 

@@ -187,7 +187,7 @@ pub enum PullError {
         mirrors: Vec<String>,
         /// Why not.
         #[source]
-        source: RegistryError,
+        source: Box<RegistryError>,
     },
     /// The image is larger than is allowed, or than the disk has room for.
     #[error("the image takes {bytes} bytes, {why}")]

@@ -73,7 +73,11 @@ pub async fn pull(
     progress(Progress::Reading);
     let transport = Transport::new(settings.clone());
     let resolved = resolve(&transport, settings, reference, keyring).await?;
-    let fail = |source| PullError::Registry { reference: reference.to_string(), mirrors: Vec::new(), source };
+    let fail = |source| PullError::Registry {
+        reference: reference.to_string(),
+        mirrors: Vec::new(),
+        source: Box::new(source),
+    };
     let (wanted, layers) = wanted(&resolved.manifest)?;
     let of_config = format!("blobs/{}", wanted.digest);
     let config = document(&resolved.session, &of_config, "the configuration").await.map_err(fail)?;
@@ -130,7 +134,7 @@ async fn resolve<'a>(
     for (host, repository) in places(settings, reference) {
         let own = keyring.lookup(&host, &repository);
         let of_pod = own.into_iter().map(|credential| {
-            let access = Access::with(credential.fingerprint(&host));
+            let access = Access::with(&credential.fingerprint(&host));
             (Some(credential), access)
         });
         let mut tries: Vec<(Option<Credential>, Access)> = of_pod.collect();
@@ -158,7 +162,7 @@ async fn resolve<'a>(
     }
     let (_, source) = said.pop().expect("the registry itself is always asked");
     let mirrors = said.into_iter().map(|(_, error)| error.to_string()).collect();
-    Err(PullError::Registry { reference: reference.to_string(), mirrors, source })
+    Err(PullError::Registry { reference: reference.to_string(), mirrors, source: Box::new(source) })
 }
 
 /// The manifest for this platform, and the digest that the name stands for.
@@ -271,7 +275,7 @@ async fn layers_into(
         let done = came.fetch_add(bytes, Ordering::Relaxed) + bytes;
         progress(Progress::Downloading { bytes: done, of: total });
     };
-    let downloads = layers.to_vec().into_iter().map(|layer| {
+    let downloads = layers.iter().cloned().map(|layer| {
         let (path, count) = (directory.join(layer.digest.hex()), &count);
         async move { blob::download(session, &layer, &path, count).await }
     });
@@ -294,5 +298,8 @@ fn unpack(
     let names = found.names.iter().map(Reference::to_string).collect();
     let published =
         Published { id: found.id, manifest: found.manifest, config: found.config, names, access, pulled: true, built };
-    store.publish(published).map_err(PullError::Store)
+    let size = store.publish(published).map_err(PullError::Store);
+    // What was downloaded goes once the file is in the store, or will not be.
+    drop(staging);
+    size
 }

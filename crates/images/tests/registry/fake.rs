@@ -77,6 +77,7 @@ impl Fake {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a registry that takes its time is what is tried")]
 fn serve(
     mut stream: TcpStream,
     seen: &Mutex<Vec<Asked>>,

@@ -25,7 +25,7 @@ fn large(bytes: usize) -> Content {
     .collect();
     archive.append_data(&mut header, NOISE, &noise[..]).expect("memory takes it");
     let layer = archive.into_inner().expect("memory takes it");
-    Content::of(&[layer.clone()], &[layer])
+    Content::of(std::slice::from_ref(&layer), std::slice::from_ref(&layer))
 }
 
 /// Of a file, but for its name.

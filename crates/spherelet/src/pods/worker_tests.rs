@@ -154,7 +154,7 @@ impl ImageSource for FakeImages {
         }
         let mut image = Self::image();
         if reference.starts_with("guarded") {
-            image.access = Access::with(Digest::of(b"somebody else's"));
+            image.access = Access::with(&Digest::of(b"somebody else's"));
         }
         Ok(Some(image))
     }
