@@ -4,6 +4,7 @@
 //! whatever else runs. What it made is taken down again, also when it fails.
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // a failure is the finding; times and logs are told
 
+mod confinement;
 mod installation;
 mod leftovers;
 mod refusals;
@@ -24,6 +25,7 @@ fn a_stranger_gets_pods_as_micro_vms_and_they_survive_what_breaks() {
     strangers_get_nothing(&orrery);
     a_page_is_served_by_a_second_image(&orrery);
     volumes::a_restricted_pod_has_what_it_asks_for_and_keeps_its_data(&orrery);
+    confinement::a_privileged_pod_has_its_own_machine_and_nobody_elses_address(&orrery);
     a_killed_machine_comes_back(&orrery);
     killed_agents_take_no_guest_with_them(&orrery);
     a_killed_control_plane_comes_back(&orrery);
