@@ -182,6 +182,10 @@ async fn qemu_runs_as_its_own_user_in_its_group_without_privileges_or_stray_desc
             Some(group) => assert_eq!(group.members(), [pid]),
             None => orrery_testing::skipped("the control group: none can be made here"),
         }
+        let network = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/net")).unwrap();
+        assert_ne!(network(&pid.to_string()), network("self"));
+        let links = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap();
+        assert_eq!(links.lines().skip(2).filter(|line| !line.trim_start().starts_with("lo:")).count(), 0, "{links}");
         let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
         let targets: Vec<PathBuf> = open.map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap()).collect();
         // Standard input and output are the only ones that are meant to be this.

@@ -8,7 +8,7 @@ use tokio::{
     sync::mpsc,
 };
 
-type Mouth = Arc<Mutex<Option<mpsc::UnboundedSender<Vec<u8>>>>>;
+type Mouth = Arc<Mutex<Option<mpsc::Sender<Vec<u8>>>>>;
 
 #[derive(Clone, Default)]
 pub struct Liar {
@@ -19,7 +19,7 @@ impl Liar {
     /// Lets the guest that runs now say `bytes`.
     pub fn say(&self, bytes: Vec<u8>) {
         // Gone already is fine: it was ended for an earlier lie.
-        let _ = self.mouth.lock().unwrap().as_ref().unwrap().send(bytes);
+        let _ = self.mouth.lock().unwrap().as_ref().unwrap().try_send(bytes);
     }
 }
 
@@ -28,14 +28,14 @@ impl Machine for Liar {
     async fn launch(&self, spec: LaunchSpec) -> Result<Running, LaunchError> {
         let Running { control, guest } = Simulated::default().launch(spec).await?;
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let (say, lies) = mpsc::unbounded_channel();
+        let (say, lies) = mpsc::channel(1);
         *self.mouth.lock().unwrap() = Some(say);
         tokio::spawn(carry(control, ours, lies));
         Ok(Running { control: Box::new(theirs), guest })
     }
 }
 
-async fn carry(control: Control, shim: tokio::io::DuplexStream, mut lies: mpsc::UnboundedReceiver<Vec<u8>>) {
+async fn carry(control: Control, shim: tokio::io::DuplexStream, mut lies: mpsc::Receiver<Vec<u8>>) {
     let (mut from_guest, mut to_guest) = tokio::io::split(control);
     let (mut from_shim, mut to_shim) = tokio::io::split(shim);
     let upwards = async {

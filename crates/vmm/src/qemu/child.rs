@@ -1,8 +1,11 @@
 //! What happens to QEMU's process between fork and exec.
 //!
 //! ```text
-//!   fork -> control groups -> groups, gid, uid -> death signal -> descriptors -> exec
+//!   fork -> control groups -> empty network -> groups, gid, uid -> death signal -> descriptors -> exec
 //! ```
+//! Taps and sockets are handed over open, so QEMU needs no network: one that a guest has taken over reaches nothing of the
+//! host, not even its loopback.
+//!
 //! Control groups come first, because afterwards the process has no right to enter them; the death signal comes after
 //! the change of user, because that change clears it.
 #![allow(unsafe_code)] // `pre_exec` and the system calls in it have no safe wrapper.
@@ -58,6 +61,8 @@ impl Preparation {
             check(unsafe { libc::write(group.as_raw_fd(), c"0".as_ptr().cast(), 1) } as libc::c_long)?;
         }
         if let Some(Credentials { uid, gid }) = self.credentials {
+            // SAFETY: the flag takes no memory; the process has one thread.
+            check(unsafe { libc::unshare(libc::CLONE_NEWNET) }.into())?;
             // SAFETY: the pointer and length are those of a vector that is not changed.
             check(unsafe { libc::setgroups(self.supplementary.len(), self.supplementary.as_ptr()) }.into())?;
             // SAFETY: plain numbers. All three ids are set, so that there is no way back.
