@@ -1,5 +1,10 @@
 //! The real kernel, in a network namespace that each test makes for itself.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and waits on threads of its own"
+)]
 
 use orrery_network::{InterfaceName, Ipv4Net, Network, NetworkError, TapSpec};
 use std::{
