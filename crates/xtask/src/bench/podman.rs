@@ -4,6 +4,7 @@
 //! images and containers in the benchmark's directory.
 
 use super::{BenchError, interrupt::Children};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
     io::Read,
@@ -40,8 +41,9 @@ impl Podman {
     /// Starts a container, and removes it: the time until the first byte of its output.
     pub(super) fn start(&self, children: &Children, name: &str) -> Result<Duration, BenchError> {
         let doing = "run a container with podman";
-        let mut command = self.command(&["run", "--rm", "--network", "bridge", "--name", name]);
-        command.args(LIMITS).arg(&self.image).stdout(Stdio::piped()).stderr(Stdio::null());
+        let pid_file = self.directory.join(format!("{name}.pid"));
+        let mut command = self.command(&["run", "--rm", "--network", "bridge", "--name", name, "--pidfile"]);
+        command.arg(&pid_file).args(LIMITS).arg(&self.image).stdout(Stdio::piped()).stderr(Stdio::null());
         let began = Instant::now();
         let mut running = children.start(&mut command).map_err(BenchError::io(doing))?;
         let stdout = running.child.stdout.as_mut().expect("standard output is piped");
@@ -50,9 +52,7 @@ impl Podman {
         if said == 0 {
             return Err(BenchError::answer("podman run", "the container said nothing"));
         }
-        // The program is the first of its process namespace and heeds no other signal.
-        let killed = self.command(&["kill", "--signal", "KILL", name]).output();
-        killed.map_err(BenchError::io("end podman's container"))?;
+        kill(&pid_file)?;
         running.child.wait().map_err(BenchError::io(doing))?;
         Ok(took)
     }
@@ -66,4 +66,14 @@ impl Podman {
         command.args(["--storage-driver", "overlay"]).args(arguments).stdin(Stdio::null());
         command
     }
+}
+
+/// Ends the container: its program is the first of its process namespace and heeds no other signal. `podman kill` would look for
+/// the runtime's notes in a `/run` of its own.
+fn kill(pid_file: &Path) -> Result<(), BenchError> {
+    let doing = "end podman's container";
+    let text = fs::read_to_string(pid_file).map_err(BenchError::io(doing))?;
+    let pid = text.trim().parse().ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| BenchError::answer(pid_file.display().to_string(), text))?;
+    kill_process(pid, Signal::KILL).map_err(|error| BenchError::io(doing)(error.into()))
 }
