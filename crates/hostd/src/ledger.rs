@@ -14,7 +14,10 @@
 use crate::{Capacity, addresses::AddressPool, naming::MAX_INTERFACES, scratch::LEAST_BYTES};
 use ipnet::Ipv4Net;
 use orrery_api::names::{MachineId, check_dns_label};
-use orrery_wire::host::{MachineSpec, POD_SEGMENT, reason};
+use orrery_wire::{
+    guest::MAX_DISKS,
+    host::{MachineSpec, POD_SEGMENT, reason},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
@@ -275,6 +278,12 @@ fn check(spec: &MachineSpec) -> Result<(), Refusal> {
     }
     if spec.interfaces.len() > MAX_INTERFACES {
         return invalid(format!("a machine has at most {MAX_INTERFACES} network interfaces"));
+    }
+    // The first slot is the scratch disk's, also of a machine that has none.
+    let most = usize::from(MAX_DISKS) - 1;
+    if spec.disks.len() > most {
+        let disks = spec.disks.len();
+        return invalid(format!("it has {disks} disks, one for each image, and a machine has room for {most}"));
     }
     if let Some(interface) = spec.interfaces.iter().find(|interface| interface.segment != POD_SEGMENT) {
         return Err(Refusal::UnknownSegment(interface.segment.clone()));

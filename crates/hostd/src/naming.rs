@@ -2,12 +2,16 @@
 
 use orrery_api::names::{HostName, InstanceName, MachineId};
 use orrery_network::InterfaceName;
-use orrery_wire::host::MachineSpec;
+use orrery_wire::{
+    guest::{FIRST_DISK_DEVICE, FIRST_NIC_DEVICE},
+    host::MachineSpec,
+};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
-/// Most network interfaces of a machine: a tap's name has one digit for them.
-pub(crate) const MAX_INTERFACES: usize = 10;
+/// Most network interfaces of a machine: so many places are there before the disks'. A tap's name has one digit for them.
+pub(crate) const MAX_INTERFACES: usize = (FIRST_DISK_DEVICE - FIRST_NIC_DEVICE) as usize;
+const _: () = assert!(MAX_INTERFACES <= 10);
 
 /// What the names of one host's devices begin with.
 #[derive(Debug, Clone)]

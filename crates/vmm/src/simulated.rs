@@ -6,8 +6,7 @@ mod volumes;
 
 use crate::{
     machine::{
-        Disk, ExitWatch, FreezeError, Guest, InsertError, LaunchError, LaunchSpec, Machine, MachineExit, QuitError,
-        Running, Start,
+        ExitWatch, FreezeError, Guest, LaunchError, LaunchSpec, Machine, MachineExit, QuitError, Running, Start,
     },
     template::Template,
 };
@@ -135,11 +134,6 @@ impl Guest for Handle {
     async fn freeze(&self, template: &Template) -> Result<(), FreezeError> {
         let written = template.state(true).and_then(|file| File::from(file).write_all(STATE));
         written.map_err(|error| FreezeError::Failed(error.to_string()))
-    }
-
-    async fn insert(&self, disk: &Disk) -> Result<(), InsertError> {
-        let opened = File::open(&disk.path);
-        opened.map(drop).map_err(|source| InsertError::OpenFile { path: disk.path.clone(), source })
     }
 
     async fn quit(&self) -> Result<(), QuitError> {

@@ -8,11 +8,10 @@
 //!     | -- StartContainer / Exec / Signal ... -> |
 //!     | <-------------- Done / Failed (by id) - |
 //!     | <------------------- Exited (event) --- |
-//!     | -- Reset ----------------------------> |   only of a machine that nobody had: Configure may follow again
 //! ```
 //!
-//! Version 2 adds [`Identity::disks`] and [`GuestRequest::Reset`]: what belongs to one pod, its disks and its network
-//! interfaces, is taken into use with the identity and not before, so that a machine may be a template's clone.
+//! What belongs to one pod, its disks and its network interfaces, is taken into use with the identity and not before, so that
+//! a machine may be a template's clone.
 //!
 //! Times are Unix nanoseconds as the sender's clock has them.
 
@@ -23,9 +22,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 /// What both ends speak, newest first.
-pub const VERSIONS: &[u32] = &[2, 1];
-/// The version from which a guest knows [`GuestRequest::Reset`].
-pub const RESET_SINCE: u32 = 2;
+pub const VERSIONS: &[u32] = &[1];
 /// Network interface `n` is PCI device `FIRST_NIC_DEVICE + n` of bus 0.
 pub const FIRST_NIC_DEVICE: u8 = 4;
 /// The disk in slot `n` is PCI device `FIRST_DISK_DEVICE + n` of bus 0.
@@ -95,9 +92,6 @@ pub enum GuestRequest {
         /// The container's stream.
         stream: u32,
     },
-    /// Takes the identity back, with everything that came with it, so that another may follow. Every container must have
-    /// been removed.
-    Reset,
     /// Sets the guest's clock; nanoseconds since 1970.
     SetClock {
         /// The host's clock at sending.

@@ -46,7 +46,10 @@ fn each_kind_of_shortage_has_its_reason() {
     climbing.namespace = "..".into();
     let mut disk = spec(2, 1, 1, 1);
     disk.disks.push(DiskSpec { path: "relative".into(), serial: "root".into(), read_only: true });
+    let mut many = spec(2, 1, 1, 1);
+    many.disks = vec![DiskSpec { path: "/image".into(), serial: "root".into(), read_only: true }; 23];
     let table = [
+        (many, reason::INVALID_SPEC),
         (spec(2, 1, 481, 1), reason::OUT_OF_MEMORY),
         (spec(2, 1, u64::MAX, 1), reason::OUT_OF_MEMORY),
         (spec(2, 3001, 1, 1), reason::OUT_OF_CPU),
