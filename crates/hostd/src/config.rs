@@ -164,11 +164,6 @@ impl Config {
         Ipv4Addr::from(u32::from(self.machine_range.network()).saturating_add(1))
     }
 
-    /// The user that templates are made as.
-    pub(crate) fn maker_uid(&self) -> u32 {
-        self.uid_base + self.capacity.machine_slots
-    }
-
     pub(crate) fn layout(&self) -> Layout {
         Layout::new(self.state_directory.clone(), self.runtime_directory.clone())
     }

@@ -40,6 +40,7 @@ mod run;
 mod scratch;
 mod server;
 mod shims;
+mod start;
 mod templates;
 
 pub use config::{Capacity, Config, GuestBoot, GuestSize, Hypervisor, ManagerLink, TemplateSettings};

@@ -7,22 +7,17 @@
 //! ```
 
 use crate::{
-    cgroup::Groups,
-    config::{Config, GuestBoot, Hypervisor, Layout},
+    config::Config,
     connection::{Connection, ConnectionError},
     effects::{EffectError, ShimView, Shims, failed},
     intent::Intent,
-    naming::Naming,
     process::{self, Manner, Process},
-    records::{blocking, write_json},
+    start::Starter,
     templates::Templates,
 };
 use async_trait::async_trait;
 use orrery_api::names::MachineId;
-use orrery_wire::{
-    machine::{SHIM_CONFIG_VERSION, ShimConfig},
-    shim::{ShimReply, ShimRequest, VERSIONS},
-};
+use orrery_wire::shim::{ShimReply, ShimRequest, VERSIONS};
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
@@ -58,60 +53,26 @@ enum ShimError {
 
 /// The shims of this host's machines.
 pub(crate) struct HostShims {
-    pub(crate) layout: Layout,
-    pub(crate) naming: Naming,
-    pub(crate) groups: Groups,
-    pub(crate) command: Vec<String>,
-    pub(crate) guest: GuestBoot,
-    pub(crate) hypervisor: Hypervisor,
-    pub(crate) uid_base: u32,
-    pub(crate) templates: Option<Arc<Templates>>,
+    starter: Starter,
+    templates: Option<Arc<Templates>>,
 }
 
 impl HostShims {
     pub(crate) fn new(config: &Config, templates: Option<Arc<Templates>>) -> Self {
-        Self {
-            layout: config.layout(),
-            naming: Naming::new(&config.instance, &config.host),
-            groups: Groups::new(&config.cgroup_root),
-            command: config.shim_command.clone(),
-            guest: config.guest.clone(),
-            hypervisor: config.hypervisor.clone(),
-            uid_base: config.uid_base,
-            templates,
-        }
-    }
-
-    fn shim_config(&self, intent: &Intent) -> ShimConfig {
-        let uid = self.uid_base + intent.slot;
-        ShimConfig {
-            version: SHIM_CONFIG_VERSION,
-            machine: intent.spec.clone(),
-            admission: intent.admission.clone(),
-            runtime_directory: self.layout.runtime_machine(intent.id),
-            log_directory: self.layout.logs(intent.id),
-            state_directory: self.layout.machine(intent.id),
-            kernel: self.guest.kernel.clone(),
-            initrd: self.guest.initrd.clone(),
-            qemu: self.hypervisor.qemu.clone(),
-            accelerator: self.hypervisor.accelerator,
-            uid,
-            gid: uid,
-            cgroups: self.groups.directories(&self.naming.machine_group(intent.id, &intent.spec)),
-        }
+        Self { starter: Starter::new(config), templates }
     }
 
     async fn connect(&self, id: MachineId) -> Result<Connection, ConnectionError> {
-        limited(HELLO, Connection::open(&self.layout.shim_socket(id), VERSIONS)).await
+        limited(HELLO, Connection::open(&self.starter.layout.shim_socket(id), VERSIONS)).await
     }
 
     fn find(&self, id: MachineId) -> Option<Process> {
-        process::find_shim(&self.layout.shim_pid(id), &self.layout.shim_config(id))
+        process::find_shim(&self.starter.layout.shim_pid(id), &self.starter.layout.shim_config(id))
     }
 
     /// Waits until the shim answers, or has ended.
     async fn wait_for(&self, id: MachineId, process: &Process) -> Result<(), ShimError> {
-        let log = || self.layout.shim_log(id).display().to_string();
+        let log = || self.starter.layout.shim_log(id).display().to_string();
         let answered = async {
             let deadline = Instant::now() + START;
             loop {
@@ -132,22 +93,17 @@ impl HostShims {
     /// Starts a shim for a machine that has none.
     async fn spawn(&self, intent: &Intent) -> Result<Process, EffectError> {
         let id = intent.id;
-        let (config, path, log) = (self.shim_config(intent), self.layout.shim_config(id), self.layout.shim_log(id));
-        let command = self.command.clone();
         // A QEMU whose shim was killed ends with it; should one be left, it must not share the disks with the next.
-        self.groups.kill(&self.naming.machine_group(id, &intent.spec));
-        let written = path.clone();
-        blocking(move || write_json(&written, &config)).await?;
+        self.starter.groups.kill(&self.starter.group(intent));
         let template = self.templates.as_ref().and_then(|templates| templates.want(&intent.spec));
         let manner = Manner { template: template.as_ref(), makes_template: false };
-        let child = process::spawn_shim(&command, &path, &log, &manner)
-            .map_err(failed(format!("start the shim {} of machine {id}", command.join(" "))))?;
+        let child = self.starter.start(intent, &manner).await?;
         let pid = child.id();
         info!(machine = %id, pid, template = template.is_some(), "started a shim");
         pid.and_then(|pid| Process::open(pid, |_| true)).ok_or_else(|| {
             EffectError::new(
                 format!("start the shim of machine {id}"),
-                ShimError::Ended { log: log.display().to_string() },
+                ShimError::Ended { log: self.starter.layout.shim_log(id).display().to_string() },
             )
         })
     }
@@ -182,7 +138,7 @@ impl Shims for HostShims {
     }
 
     async fn is_alive(&self, id: MachineId) -> bool {
-        process::shim_by_file(&self.layout.shim_pid(id), &self.layout.shim_config(id)).is_some()
+        process::shim_by_file(&self.starter.layout.shim_pid(id), &self.starter.layout.shim_config(id)).is_some()
     }
 
     async fn stop(&self, id: MachineId) -> Result<(), EffectError> {

@@ -3,19 +3,19 @@
 //! What it has on the host carries a machine's names, so that the next agent sweeps away what a crash of this one leaves.
 
 use crate::{
-    cgroup::Groups,
-    config::{Config, GuestBoot, GuestSize, Hypervisor, Layout},
+    config::{Config, GuestSize},
     devices::passable_directory,
     effects::{EffectError, failed},
-    naming::Naming,
-    process::{self, Manner},
-    records::{blocking, write_json},
+    intent::{INTENT_VERSION, Intent, Standing},
+    process::Manner,
+    records::blocking,
+    start::Starter,
 };
 use orrery_api::names::MachineId;
 use orrery_vmm::Template;
 use orrery_wire::{
     host::{Admission, MachineSpec, Owner},
-    machine::{Acceleration, SHIM_CONFIG_VERSION, ShimConfig},
+    machine::Acceleration,
 };
 use std::{fs, io, path::Path, time::Duration};
 
@@ -37,38 +37,24 @@ enum MakeError {
 
 /// Makes templates, one at a time.
 pub(super) struct Maker {
-    layout: Layout,
-    naming: Naming,
-    groups: Groups,
-    command: Vec<String>,
-    guest: GuestBoot,
-    hypervisor: Hypervisor,
-    /// No machine has it: slots end below.
-    uid: u32,
+    starter: Starter,
+    /// No machine has it: theirs are below. So no machine has the makers' user id either.
+    slot: u32,
 }
 
 impl Maker {
     pub(super) fn new(config: &Config) -> Self {
-        Self {
-            layout: config.layout(),
-            naming: Naming::new(&config.instance, &config.host),
-            groups: Groups::new(&config.cgroup_root),
-            command: config.shim_command.clone(),
-            guest: config.guest.clone(),
-            hypervisor: config.hypervisor.clone(),
-            uid: config.maker_uid(),
-        }
+        Self { starter: Starter::new(config), slot: config.capacity.machine_slots }
     }
 
     /// A template for machines of `size` in the trust domain `domain`.
     pub(super) async fn make(&self, domain: &str, size: GuestSize) -> Result<Template, EffectError> {
-        let id = MachineId(uuid::Uuid::new_v4());
-        let spec = spec(id, domain, size);
-        let group = self.naming.machine_group(id, &spec);
-        let made = self.make_as(id, &spec, &group).await;
+        let intent = self.intent(domain, size);
+        let Starter { layout, groups, .. } = &self.starter;
+        let made = self.make_as(&intent).await;
         // Whatever is left of it: QEMU ends with its shim, its group with both.
-        let removed = self.groups.remove(&group).await;
-        for directory in [self.layout.runtime_machine(id), self.layout.machine(id)] {
+        let removed = groups.remove(&self.starter.group(&intent)).await;
+        for directory in [layout.runtime_machine(intent.id), layout.machine(intent.id)] {
             if let Err(error) = fs::remove_dir_all(&directory) {
                 tracing::debug!(directory = %directory.display(), %error, "was gone already");
             }
@@ -77,31 +63,30 @@ impl Maker {
         removed.map(|()| template)
     }
 
-    async fn make_as(&self, id: MachineId, spec: &MachineSpec, group: &Path) -> Result<Template, EffectError> {
-        let (runtime, state) = (self.layout.runtime_machine(id), self.layout.machine(id));
-        let made = passable_directory(&runtime).and_then(|()| fs::create_dir_all(&state));
+    async fn make_as(&self, intent: &Intent) -> Result<Template, EffectError> {
+        let Starter { layout, groups, .. } = &self.starter;
+        let made = passable_directory(&layout.runtime_machine(intent.id))
+            .and_then(|()| fs::create_dir_all(layout.machine(intent.id)));
         made.map_err(failed("make the directories of a template's guest"))?;
-        let (groups, limits, path) = (self.groups.clone(), spec.clone(), group.to_owned());
-        blocking(move || groups.create(&path, &limits)).await?;
-        let (config, path) = (self.config(id, spec, group), self.layout.shim_config(id));
-        let written = path.clone();
-        blocking(move || write_json(&written, &config)).await?;
-        let template = Template::create(spec.memory_bytes).map_err(failed("make the files of a template"))?;
-        self.run(&path, &self.layout.shim_log(id), &template).await?;
+        let (groups, limits, group) = (groups.clone(), intent.spec.clone(), self.starter.group(intent));
+        blocking(move || groups.create(&group, &limits)).await?;
+        let template = Template::create(intent.spec.memory_bytes).map_err(failed("make the files of a template"))?;
+        self.run(intent, &template).await?;
         Ok(template)
     }
 
-    async fn run(&self, config: &Path, log: &Path, template: &Template) -> Result<(), EffectError> {
+    async fn run(&self, intent: &Intent, template: &Template) -> Result<(), EffectError> {
         let make = "make a template";
+        let log = self.starter.layout.shim_log(intent.id);
         let manner = Manner { template: Some(template), makes_template: true };
-        let mut child = process::spawn_shim(&self.command, config, log, &manner).map_err(failed(make))?;
-        let patience = match self.hypervisor.accelerator {
+        let mut child = self.starter.start(intent, &manner).await?;
+        let patience = match self.starter.hypervisor.accelerator {
             Acceleration::Tcg => EMULATED,
             Acceleration::Kvm => VIRTUALIZED,
         };
         match tokio::time::timeout(patience, child.wait()).await {
             Ok(Ok(status)) if status.success() && template.is_sealed() => Ok(()),
-            Ok(Ok(status)) => Err(EffectError::new(make, MakeError::Ended { status, said: last_line(log) })),
+            Ok(Ok(status)) => Err(EffectError::new(make, MakeError::Ended { status, said: last_line(&log) })),
             Ok(Err(error)) => Err(EffectError::new(make, error)),
             Err(_elapsed) => {
                 child.kill().await.map_err(failed("kill what makes a template"))?;
@@ -110,26 +95,16 @@ impl Maker {
         }
     }
 
-    fn config(&self, id: MachineId, spec: &MachineSpec, group: &Path) -> ShimConfig {
-        ShimConfig {
-            version: SHIM_CONFIG_VERSION,
-            machine: spec.clone(),
-            admission: Admission {
-                shim_socket: self.layout.shim_socket(id).display().to_string(),
-                log_directory: self.layout.logs(id).display().to_string(),
-                interfaces: Vec::new(),
-            },
-            runtime_directory: self.layout.runtime_machine(id),
-            log_directory: self.layout.logs(id),
-            state_directory: self.layout.machine(id),
-            kernel: self.guest.kernel.clone(),
-            initrd: self.guest.initrd.clone(),
-            qemu: self.hypervisor.qemu.clone(),
-            accelerator: self.hypervisor.accelerator,
-            uid: self.uid,
-            gid: self.uid,
-            cgroups: self.groups.directories(group),
-        }
+    fn intent(&self, domain: &str, size: GuestSize) -> Intent {
+        let id = MachineId(uuid::Uuid::new_v4());
+        let layout = &self.starter.layout;
+        let admission = Admission {
+            shim_socket: layout.shim_socket(id).display().to_string(),
+            log_directory: layout.logs(id).display().to_string(),
+            interfaces: Vec::new(),
+        };
+        let (version, standing, slot) = (INTENT_VERSION, Standing::Active, self.slot);
+        Intent { version, id, standing, slot, spec: spec(id, domain, size), admission }
     }
 }
 
