@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, reason = "a test fails by panicking")]
 
 use orrery_api::names::{HostName, InstanceName};
-use orrery_hostd::{Capacity, Config, GuestBoot, Hypervisor, RunError, TearDownError, run, tear_down};
+use orrery_hostd::{
+    Capacity, Config, GuestBoot, GuestSize, Hypervisor, RunError, TearDownError, TemplateSettings, run, tear_down,
+};
+use orrery_vmm::Template;
 use orrery_wire::{
     hello::{Hello, Welcome},
     host::{
@@ -41,6 +44,9 @@ fn fake_shim() {
         return;
     };
     let config: ShimConfig = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    if std::env::args().any(|argument| argument == "--make-template") {
+        return make_fake_template(&config, &path);
+    }
     let listener = std::os::unix::net::UnixListener::bind(&config.admission.shim_socket);
     let listener = listener.or_else(|_| {
         fs::remove_file(&config.admission.shim_socket)?;
@@ -59,6 +65,18 @@ fn fake_shim() {
     for stream in listener.unwrap().incoming() {
         std::thread::spawn(move || serve_fake(stream.unwrap()));
     }
+}
+
+/// Boots nothing; a machine of several processors takes for ever.
+fn make_fake_template(config: &ShimConfig, path: &str) {
+    while config.machine.vcpus > 1 && Path::new(path).exists() {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let files = std::env::args().skip_while(|argument| argument != "--template").nth(1).unwrap();
+    let files: Vec<i32> = files.split(',').map(|number| number.parse().unwrap()).collect();
+    let template = Template::inherited([files[0], files[1]]).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(template.seal()).unwrap();
 }
 
 fn serve_fake(mut stream: std::os::unix::net::UnixStream) {
@@ -326,6 +344,79 @@ fn a_crash_leaves_things_that_the_next_start_removes() {
         assert!(!ip("link show").contains(&lost.interfaces[0].tap));
         assert!(groups(&config).is_empty());
         assert!(fs::read(format!("/proc/{shim}/cmdline")).map_or(true, |line| line.is_empty()));
+        agent.stop().await;
+        tear_down(config).await.unwrap();
+    });
+}
+
+/// What the process was started with; nothing when it has ended.
+fn arguments(pid: u32) -> Vec<String> {
+    let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split_terminator('\0').map(str::to_owned).collect()
+}
+
+/// The processes that make templates for this host.
+fn makers(config: &Config) -> Vec<u32> {
+    let machines = config.state_directory.join("machines").display().to_string();
+    let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        let arguments = arguments(*pid);
+        arguments.iter().any(|word| word == "--make-template")
+            && arguments.iter().any(|word| word.starts_with(&machines))
+    })
+    .collect()
+}
+
+#[test]
+fn templates_are_made_ahead_and_given_to_shims_and_a_crash_leaves_nothing_of_their_makers() {
+    in_new_namespace(|directory| async move {
+        let mut config = config(&directory, "templates");
+        for (name, path) in [("kernel", &mut config.guest.kernel), ("initrd", &mut config.guest.initrd)] {
+            *path = directory.join(name);
+            fs::write(path, name).unwrap();
+        }
+        let size = GuestSize { memory_bytes: 64 << 20, vcpus: 1 };
+        let (ahead, max_age) = (vec![("demo".to_owned(), size)], Duration::from_secs(3600));
+        config.templates = Some(TemplateSettings { ahead, most: 2, max_age });
+        let mut agent = Agent::start(&config).await;
+        // The first machines may be faster than the template.
+        let mut number = 0;
+        let (shim, words) = loop {
+            number += 1;
+            agent.admit(&spec(number, 64 << 20)).await;
+            let shim = agent.list().await[0].shim_pid.unwrap();
+            let words = arguments(shim);
+            if words.iter().any(|word| word == "--template") {
+                break (shim, words);
+            }
+            agent.call::<_, HostReply>(&HostRequest::Release { id: spec(number, 0).id }).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        assert!(!words.iter().any(|word| word == "--make-template"), "{words:?}");
+        let open = fs::read_dir(format!("/proc/{shim}/fd")).unwrap();
+        let open: Vec<PathBuf> = open.map(|entry| fs::read_link(entry.unwrap().path()).unwrap()).collect();
+        let held = |name: &str| open.iter().any(|file| file.to_string_lossy().contains(name));
+        assert!(held("orrery-template-memory") && held("orrery-template-state"), "{open:?}");
+
+        // A size that nobody had, whose template is never there: the machine does not wait for it.
+        let two = MachineSpec { vcpus: 2, ..spec(1000, 64 << 20) };
+        agent.admit(&two).await;
+        while makers(&config).is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let maker = makers(&config)[0];
+        agent.task.abort();
+        let _ = agent.task.await;
+        config.templates = None;
+        let mut agent = Agent::start(&config).await;
+        assert_eq!(agent.list().await.len(), 2);
+        assert!(arguments(maker).is_empty(), "the maker still runs");
+        let left = fs::read_dir(config.state_directory.join("machines")).unwrap().count();
+        assert_eq!(left, 2, "only the machines have directories");
+        for id in [spec(number, 0).id, two.id] {
+            agent.call::<_, HostReply>(&HostRequest::Release { id }).await;
+        }
+        assert!(groups(&config).is_empty());
         agent.stop().await;
         tear_down(config).await.unwrap();
     });

@@ -4,7 +4,7 @@
 mod harness;
 
 use harness::{Client, Shim, Watch, container, exec, process, start, with_stdin};
-use orrery_vmm::{Fault, Simulated};
+use orrery_vmm::{Fault, LaunchError, LaunchSpec, Machine, Running, Simulated, Start, Template};
 use orrery_wire::{
     guest::reason as guest_reason,
     hello::{Hello, Welcome},
@@ -359,6 +359,34 @@ async fn a_shim_that_is_told_to_end_powers_off_first_and_cleans_up() {
     assert!(client.status().await.last_end.unwrap().requested);
     client.done(ShimRequest::Exit).await;
     shim.ended().await.unwrap();
+}
+
+/// Guests that go on from a template end at once; those that boot are well.
+struct BadTemplates;
+
+#[async_trait::async_trait]
+impl Machine for BadTemplates {
+    async fn launch(&self, spec: LaunchSpec) -> Result<Running, LaunchError> {
+        let fault = matches!(spec.start, Start::Clone(_)).then_some(Fault::EndsWhenConfigured);
+        fault.map_or_else(Simulated::default, Simulated::with_fault).launch(spec).await
+    }
+}
+
+#[tokio::test]
+async fn a_machine_that_does_not_come_up_from_its_template_boots_the_next_time() {
+    let mut shim = Shim::start(BadTemplates).await;
+    let template = Template::create(shim.config.machine.memory_bytes).unwrap();
+    orrery_shim::make_template(std::sync::Arc::new(Simulated::default()), &shim.config, &template).await.unwrap();
+    shim.template = Some(template);
+    shim.crash().await;
+    shim.restart(BadTemplates).await;
+    let mut client = shim.client().await;
+    let power_on = || ShimRequest::PowerOn { identity: Box::new(harness::identity()) };
+    let (refusal, _) = client.refused(power_on()).await;
+    assert_eq!(refusal, reason::QEMU_FAILED);
+    client.done(power_on()).await;
+    let status = client.status().await;
+    assert_eq!((status.phase, status.boot), (MachinePhase::Running, 2));
 }
 
 #[tokio::test]

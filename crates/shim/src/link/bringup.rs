@@ -20,8 +20,8 @@ pub(crate) async fn bring_up(link: &Link, mut identity: Identity) -> Result<(), 
     link.request(GuestRequest::Configure(identity), START).await.map(drop)
 }
 
-/// Says hello until the guest answers, and gives the version that both speak.
-pub(crate) async fn greet(link: &Link) -> Result<u32, Failure> {
+/// Says hello until the guest answers with a version that both speak.
+pub(crate) async fn greet(link: &Link) -> Result<(), Failure> {
     let mut ready = link.ready();
     let version = loop {
         link.say_hello().await?;
@@ -34,7 +34,7 @@ pub(crate) async fn greet(link: &Link) -> Result<u32, Failure> {
         }
     };
     match version {
-        Some(version) if orrery_wire::guest::VERSIONS.contains(&version) => Ok(version),
+        Some(version) if orrery_wire::guest::VERSIONS.contains(&version) => Ok(()),
         Some(version) => {
             let text = format!("the guest's init chose version {version}, which it was not offered");
             Err(Failure::new(reason::GUEST_FAILED, text))
