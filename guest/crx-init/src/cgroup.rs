@@ -83,7 +83,8 @@ impl Cgroup {
     }
 
     fn limit(&self, spec: &ContainerSpec) -> Result<(), Refusal> {
-        self.write("pids.max", &most_processes(&threads_max()).to_string())?;
+        let pod = fs::read_to_string(Path::new(ROOT).join("pids.max")).unwrap_or_default();
+        self.write("pids.max", &most_processes(&threads_max(), &pod).to_string())?;
         // Out of memory is the whole container's end, as Kubernetes has it on control groups of version 2.
         self.write("memory.oom.group", "1")?;
         if let Some(bytes) = spec.memory_limit_bytes {
@@ -150,10 +151,12 @@ impl Cgroup {
     }
 }
 
-/// A container's bound on processes, given the kernel's own for the whole machine, which depends on its memory: one
-/// container may have half of that.
-fn most_processes(threads_max: &str) -> u64 {
-    threads_max.trim_end().parse().map_or(MOST_PROCESSES, |most: u64| (most / 2).clamp(1, MOST_PROCESSES))
+/// A container's bound on processes. One container may have half of what the kernel allows the machine, which depends on its
+/// memory, and all but a sixteenth of what the pod may have, so that a fork bomb leaves something to its neighbours.
+fn most_processes(threads_max: &str, most_of_pod: &str) -> u64 {
+    let kernel = threads_max.trim_end().parse().map_or(MOST_PROCESSES, |most: u64| most / 2);
+    let pod = most_of_pod.trim_end().parse().map_or(MOST_PROCESSES, |most: u64| most - most / 16);
+    kernel.min(pod).clamp(1, MOST_PROCESSES)
 }
 
 /// The bound on the processes of all containers: what was asked for, and never more than three quarters of the kernel's own.
@@ -183,9 +186,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_container_may_have_half_of_a_small_machines_processes() {
-        for (threads_max, expected) in [("1500\n", 750), ("100000\n", 4096), ("0\n", 1), ("", 4096)] {
-            assert_eq!(most_processes(threads_max), expected);
+    fn a_container_leaves_processes_to_the_machine_and_to_its_neighbours() {
+        for (threads_max, pod, expected) in [
+            ("1500\n", "1125\n", 750),
+            ("1500\n", "200\n", 188),
+            ("1500\n", "1\n", 1),
+            ("100000\n", "75000\n", 4096),
+            ("100000\n", "max\n", 4096),
+            ("0\n", "0\n", 1),
+            ("", "", 4096),
+        ] {
+            assert_eq!(most_processes(threads_max, pod), expected);
         }
     }
 
