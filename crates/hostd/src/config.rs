@@ -89,6 +89,19 @@ pub struct TemplateSettings {
     pub most: usize,
     /// How long one serves before it is made anew.
     pub max_age: Duration,
+    /// What is warmed up from them; without it nothing is.
+    pub warm: Option<WarmSettings>,
+}
+
+/// Which machines are ready before they are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WarmSettings {
+    /// Most of one kind. What has a template from the start has so many warm machines; others as many as were asked for lately.
+    pub most: usize,
+    /// Most memory of all together, overhead included, in bytes. A machine that is asked for and does not fit gets theirs.
+    pub memory_bytes: u64,
+    /// The image, an erofs with `/crx-init` in it, whose container a machine runs to get warm.
+    pub rehearsal: PathBuf,
 }
 
 /// The size of a guest.

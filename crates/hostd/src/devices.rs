@@ -42,8 +42,8 @@ pub(crate) fn passable_directory(path: &Path) -> io::Result<()> {
 #[async_trait]
 impl Devices for HostDevices {
     async fn create_directories(&self, intent: &Intent) -> Result<(), EffectError> {
-        let (runtime, logs) = (self.layout.runtime_machine(intent.id), self.layout.logs(intent.id));
-        let (machine, scratch) = (self.layout.machine(intent.id), intent.spec.scratch_bytes);
+        let (runtime, logs) = (self.layout.runtime_machine(intent.place()), self.layout.logs(intent.place()));
+        let (machine, scratch) = (self.layout.machine(intent.place()), intent.spec.scratch_bytes);
         blocking(move || {
             // QEMU, under a user id of its own, has to get at what the shim puts there for it.
             passable_directory(&runtime).map_err(failed(format!("make {}", runtime.display())))?;

@@ -3,10 +3,13 @@
 //!
 //! Every operation may be repeated: what is there is left, what is gone is fine.
 
-use crate::intent::Intent;
+use crate::{config::GuestSize, intent::Intent, templates::Key};
 use async_trait::async_trait;
 use orrery_api::names::MachineId;
-use orrery_wire::{host::AssignedInterface, shim::MachineStatus};
+use orrery_wire::{
+    host::{AssignedInterface, MachineSpec},
+    shim::MachineStatus,
+};
 use std::{error::Error, net::Ipv4Addr, path::PathBuf};
 
 /// Why something could not be done to the world.
@@ -110,6 +113,16 @@ pub(crate) struct ShimView {
 pub(crate) trait Shims: Send + Sync {
     /// Adopts the machine's shim when it runs, starts it when it does not, and returns when it answers.
     async fn ensure(&self, intent: &Intent) -> Result<(), EffectError>;
+    /// What a warm machine has to be to become this one; none when it cannot go on from a warm one.
+    fn kind(&self, spec: &MachineSpec) -> Option<Key>;
+    /// The kinds as the host's files make them now.
+    fn current(&self, kinds: &[(String, GuestSize)]) -> Vec<Key>;
+    /// Whether a machine of this kind can be warmed up now. If not, it will be.
+    fn has_template(&self, kind: &Key) -> bool;
+    /// Starts the shim of a warm machine and returns when it has rehearsed.
+    async fn warm(&self, intent: &Intent) -> Result<(), EffectError>;
+    /// Tells the shim of a warm machine which one it has become, and returns when it answers as that.
+    async fn assign(&self, intent: &Intent) -> Result<(), EffectError>;
     /// Whether the shim's process is there. A shim that is there may still not answer.
     async fn is_alive(&self, id: MachineId) -> bool;
     /// Powers the machine off and ends its shim, by force when it does not end by itself.

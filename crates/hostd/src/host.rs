@@ -9,15 +9,18 @@
 //!            -> files, intent last -> ledger
 //! ```
 //!
-//! Either way may end anywhere. [`Host::reconcile`] goes on from the intent; [`Host::start`] removes what none owns.
+//! A machine that finds a warm one goes another way, see [`warm`]. Either way may end anywhere. [`Host::reconcile`] goes on from the intent; [`Host::start`] removes what none owns.
+
+mod warm;
 
 use crate::{
     Capacity,
     config::Layout,
     effects::{Devices, EffectError, Group, Loaded, Records, ShimView, Shims, chain},
     intent::{INTENT_VERSION, Intent, MalformedIntent, Standing, assign},
-    ledger::{Ledger, Refusal, RestoreError},
+    ledger::{Grant, Ledger, Refusal, RestoreError},
     naming::Naming,
+    templates::Key,
 };
 use futures::{StreamExt, stream};
 use ipnet::Ipv4Net;
@@ -30,8 +33,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard},
+    time::Instant,
 };
 use tracing::{info, warn};
+pub(crate) use warm::WarmRules;
+use warm::Warmth;
 
 /// Machines that are worked on at the same time when the agent itself decides.
 const PARALLEL: usize = 8;
@@ -44,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) gateway: Ipv4Addr,
     pub(crate) naming: Naming,
     pub(crate) layout: Layout,
+    /// What is kept warm, if anything is.
+    pub(crate) warm: Option<WarmRules>,
 }
 
 /// The world that the host acts on.
@@ -100,7 +108,15 @@ pub(crate) struct Usage {
 struct State {
     ledger: Ledger,
     intents: BTreeMap<MachineId, Intent>,
+    /// Warm machines that may be claimed.
+    ready: BTreeMap<MachineId, Ready>,
     gates: BTreeMap<MachineId, Arc<tokio::sync::Mutex<()>>>,
+}
+
+/// A warm machine.
+struct Ready {
+    kind: Key,
+    since: Instant,
 }
 
 /// The machines of one host.
@@ -108,6 +124,7 @@ pub(crate) struct Host {
     settings: Settings,
     world: World,
     state: Mutex<State>,
+    warmth: Option<Warmth>,
     /// Held while the next address is saved: a later value must not be overwritten by an earlier one.
     address_record: tokio::sync::Mutex<()>,
 }
@@ -120,8 +137,9 @@ impl Host {
         let loaded = world.records.load().await.map_err(StartError::Load)?;
         let ledger = rebuild(&settings, &loaded)?;
         let intents = loaded.intents.into_iter().map(|intent| (intent.id, intent)).collect();
-        let state = State { ledger, intents, gates: BTreeMap::new() };
-        let host = Self { settings, world, state: Mutex::new(state), address_record: tokio::sync::Mutex::new(()) };
+        let state = Mutex::new(State { ledger, intents, ready: BTreeMap::new(), gates: BTreeMap::new() });
+        let warmth = settings.warm.clone().map(Warmth::new);
+        let host = Self { settings, world, state, warmth, address_record: tokio::sync::Mutex::new(()) };
         host.sweep(&loaded.orphans).await;
         host.reconcile().await;
         Ok(host)
@@ -136,9 +154,12 @@ impl Host {
             Some(intent) if intent.spec != *spec => return Err(Refusal::SpecChanged(id).into()),
             Some(intent) => match intent.standing {
                 Standing::Active => intent,
-                Standing::Releasing => return Err(AdmitError::Releasing(id)),
+                Standing::Warm | Standing::Releasing => return Err(AdmitError::Releasing(id)),
             },
-            None => self.reserve(id, spec).await?,
+            None => match self.claim(id, spec).await {
+                Some(claimed) => return claimed.map(|intent| intent.admission).map_err(failed),
+                None => self.reserve_with_room(id, spec).await?,
+            },
         };
         self.make_ready(&intent).await.map_err(failed)?;
         Ok(intent.admission)
@@ -152,10 +173,12 @@ impl Host {
         let failed = |source| ReleaseError { id, source };
         let intent = match intent.standing {
             Standing::Releasing => intent,
-            Standing::Active => {
+            Standing::Active | Standing::Warm => {
                 let intent = intent.releasing();
                 self.world.records.save(&intent).await.map_err(failed)?;
-                self.state().intents.insert(id, intent.clone());
+                let mut state = self.state();
+                state.ready.remove(&id);
+                state.intents.insert(id, intent.clone());
                 intent
             }
         };
@@ -175,8 +198,10 @@ impl Host {
         let Some(intent) = existing else { return };
         let result = match intent.standing {
             Standing::Releasing => self.undo(&intent).await,
-            Standing::Active if self.world.shims.is_alive(id).await => Ok(()),
+            Standing::Active if self.world.shims.is_alive(intent.place()).await => Ok(()),
             Standing::Active => self.make_ready(&intent).await,
+            Standing::Warm if self.is_ready(id) && self.world.shims.is_alive(id).await => Ok(()),
+            Standing::Warm => self.undo(&intent).await,
         };
         if let Err(error) = result {
             let (name, error) = (&intent.spec.name, chain(&error));
@@ -186,10 +211,10 @@ impl Host {
 
     /// Every machine, with what its shim says of it.
     pub(crate) async fn list(&self) -> Vec<(Intent, Option<ShimView>)> {
-        let intents: Vec<Intent> = self.state().intents.values().cloned().collect();
+        let intents: Vec<Intent> = self.state().asked_for().cloned().collect();
         stream::iter(intents)
             .map(|intent| async move {
-                let view = self.world.shims.view(intent.id).await;
+                let view = self.world.shims.view(intent.place()).await;
                 (intent, view)
             })
             .buffered(PARALLEL)
@@ -200,43 +225,60 @@ impl Host {
     pub(crate) fn usage(&self) -> Usage {
         let state = self.state();
         Usage {
-            machines: u32::try_from(state.ledger.machines()).unwrap_or(u32::MAX),
+            machines: u32::try_from(state.asked_for().count()).unwrap_or(u32::MAX),
             cpu_milli: state.ledger.used_cpu_milli(),
-            memory_bytes: state.ledger.used_memory_bytes(),
+            memory_bytes: state.ledger.used_memory_bytes().saturating_sub(state.warm_bytes()),
         }
     }
 
     /// All machines, for heartbeats.
     pub(crate) fn held(&self) -> Vec<HeldMachine> {
-        self.state().intents.values().map(Intent::held).collect()
+        self.state().asked_for().map(Intent::held).collect()
+    }
+
+    /// The same as [`Host::reserve`], with what warm machines hold when nothing else is left.
+    async fn reserve_with_room(&self, id: MachineId, spec: &MachineSpec) -> Result<Intent, AdmitError> {
+        loop {
+            match self.reserve(id, spec).await {
+                Err(AdmitError::Refused(refusal)) if refusal.is_for_want() && self.make_room().await => {}
+                result => return result,
+            }
+        }
     }
 
     /// Decides on a new machine and records the decision. Nothing is reserved when the record could not be made.
     async fn reserve(&self, id: MachineId, spec: &MachineSpec) -> Result<Intent, AdmitError> {
         let grant = self.state().ledger.admit(id, spec)?;
+        let intent = self.intent(id, spec.clone(), Standing::Active, &grant);
+        match self.record(&intent).await {
+            Ok(()) => {
+                self.state().intents.insert(id, intent.clone());
+                info!(machine = %id, name = %spec.name, slot = grant.slot, "admitted a machine");
+                Ok(intent)
+            }
+            Err(source) => {
+                self.undo_unrecorded(&intent).await;
+                Err(AdmitError::Effect { id, source })
+            }
+        }
+    }
+
+    fn intent(&self, id: MachineId, spec: MachineSpec, standing: Standing, grant: &Grant) -> Intent {
         let Settings { range, gateway, naming, layout, .. } = &self.settings;
         let admission = Admission {
             shim_socket: layout.shim_socket(id).display().to_string(),
             log_directory: layout.logs(id).display().to_string(),
-            interfaces: assign(id, &grant, *range, *gateway, |slot, index| naming.tap(slot, index)),
+            interfaces: assign(id, grant, *range, *gateway, |slot, index| naming.tap(slot, index)),
         };
-        let (version, standing, slot) = (INTENT_VERSION, Standing::Active, grant.slot);
-        let intent = Intent { version, id, standing, slot, spec: spec.clone(), admission };
-        match self.record(&intent).await {
-            Ok(()) => {
-                self.state().intents.insert(id, intent.clone());
-                info!(machine = %id, name = %spec.name, slot, "admitted a machine");
-                Ok(intent)
-            }
-            Err(source) => {
-                // The record may be there although saving it failed; until it surely is not, the grant stays taken.
-                let intent = intent.releasing();
-                self.state().intents.insert(id, intent.clone());
-                if let Err(error) = self.undo(&intent).await {
-                    warn!(machine = %id, error = chain(&error), "a machine that could not be recorded is undone later");
-                }
-                Err(AdmitError::Effect { id, source })
-            }
+        Intent { version: INTENT_VERSION, id, place: None, standing, slot: grant.slot, spec, admission }
+    }
+
+    /// The record may be there although saving it failed; until it surely is not, the grant stays taken.
+    async fn undo_unrecorded(&self, intent: &Intent) {
+        let (id, intent) = (intent.id, intent.releasing());
+        self.state().intents.insert(id, intent.clone());
+        if let Err(error) = self.undo(&intent).await {
+            warn!(machine = %id, error = chain(&error), "a machine that could not be recorded is undone later");
         }
     }
 
@@ -250,22 +292,28 @@ impl Host {
     }
 
     async fn make_ready(&self, intent: &Intent) -> Result<(), EffectError> {
-        let World { devices, shims, .. } = &self.world;
+        self.make_devices(intent).await?;
+        self.world.shims.ensure(intent).await
+    }
+
+    async fn make_devices(&self, intent: &Intent) -> Result<(), EffectError> {
+        let devices = &self.world.devices;
         devices.create_directories(intent).await?;
         devices.create_group(intent).await?;
         for interface in &intent.admission.interfaces {
             devices.create_tap(intent, interface).await?;
         }
-        shims.ensure(intent).await
+        Ok(())
     }
 
     async fn undo(&self, intent: &Intent) -> Result<(), EffectError> {
         let id = intent.id;
         dismantle(&self.world, intent, &self.settings.naming).await?;
-        self.world.records.remove(id).await?;
+        self.world.records.remove(intent.place()).await?;
         let mut state = self.state();
         state.ledger.release(id);
         state.intents.remove(&id);
+        state.ready.remove(&id);
         info!(machine = %id, name = %intent.spec.name, "released a machine");
         Ok(())
     }
@@ -280,13 +328,14 @@ impl Host {
         };
         let intents = self.state().intents.clone();
         let taps: BTreeSet<&str> = intents.values().flat_map(Intent::taps).collect();
+        let places: BTreeSet<MachineId> = intents.values().map(Intent::place).collect();
         let groups: BTreeSet<Group> = intents.values().map(|intent| self.group(intent)).collect();
         let log = |what: &str, result: Result<(), EffectError>| match result {
             Ok(()) => info!("removed {what} that belongs to no machine"),
             Err(error) => warn!(error = chain(&error), "{what} belongs to no machine and could not be removed"),
         };
         // Shims first: they hold the rest in use.
-        for id in found.runtimes.iter().filter(|id| !intents.contains_key(id)) {
+        for id in found.runtimes.iter().filter(|id| !places.contains(id)) {
             let result = match shims.stop(*id).await {
                 Ok(()) => devices.remove_runtime(*id).await,
                 Err(error) => Err(error),
@@ -349,12 +398,12 @@ impl Drop for Entered<'_> {
 
 /// Ends the machine's shim and removes what it had on the host; its files stay.
 pub(crate) async fn dismantle(world: &World, intent: &Intent, naming: &Naming) -> Result<(), EffectError> {
-    world.shims.stop(intent.id).await?;
+    world.shims.stop(intent.place()).await?;
     for tap in intent.taps() {
         world.devices.remove_tap(tap).await?;
     }
     world.devices.remove_group(&Group(naming.machine_group(intent.id, &intent.spec))).await?;
-    world.devices.remove_runtime(intent.id).await
+    world.devices.remove_runtime(intent.place()).await
 }
 
 fn rebuild(settings: &Settings, loaded: &Loaded) -> Result<Ledger, StartError> {
@@ -370,4 +419,8 @@ fn rebuild(settings: &Settings, loaded: &Loaded) -> Result<Ledger, StartError> {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod warm_tests;

@@ -3,6 +3,9 @@
 //!
 //! ```text
 //!   (none) --admit: saved--> Active --release: saved--> Releasing --all undone: removed--> (none)
+//!      |                        ^                           ^
+//!      +--warmed: saved--> Warm +--claimed by a machine     |
+//!                            +--nobody's agent lives--------+
 //! ```
 //!
 //! Whatever the host agent finds at its start that no intent owns is left over from a crash, and is removed.
@@ -30,6 +33,8 @@ const MTU: u32 = 1500;
 pub(crate) enum Standing {
     /// It shall be here, with its shim running.
     Active,
+    /// It is ready to become a machine that is not known yet. It goes with the agent that made it.
+    Warm,
     /// It shall go; part of it may be gone.
     Releasing,
 }
@@ -40,6 +45,9 @@ pub(crate) struct Intent {
     /// [`INTENT_VERSION`].
     pub(crate) version: u32,
     pub(crate) id: MachineId,
+    /// The id of the warm machine that it was, if it was one: its files, its shim and its taps are known by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<MachineId>,
     pub(crate) standing: Standing,
     pub(crate) slot: u32,
     pub(crate) spec: MachineSpec,
@@ -57,6 +65,16 @@ pub(crate) struct MalformedIntent {
 impl Intent {
     pub(crate) fn releasing(&self) -> Self {
         Self { standing: Standing::Releasing, ..self.clone() }
+    }
+
+    /// By what the machine's directories are called, and its shim is found.
+    pub(crate) fn place(&self) -> MachineId {
+        self.place.unwrap_or(self.id)
+    }
+
+    /// The intent of the machine `id` that this warm machine becomes.
+    pub(crate) fn claimed(&self, id: MachineId, spec: MachineSpec) -> Self {
+        Self { id, place: Some(self.id), standing: Standing::Active, spec, ..self.clone() }
     }
 
     /// What the ledger gave to the machine.

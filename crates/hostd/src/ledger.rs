@@ -82,6 +82,16 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the machine would be admitted if others held less.
+    pub(crate) fn is_for_want(&self) -> bool {
+        match self {
+            Self::OutOfMemory { .. } | Self::OutOfCpu { .. } | Self::OutOfSlots(_) | Self::OutOfAddresses(_) => true,
+            Self::AddressUnavailable { .. } | Self::SpecChanged(_) | Self::UnknownSegment(_) | Self::Invalid(_) => {
+                false
+            }
+        }
+    }
+
     /// The word for machines to read, of [`orrery_wire::host::reason`].
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -192,6 +202,31 @@ impl Ledger {
         }
         self.entries.insert(id, Entry { spec: spec.clone(), grant });
         Ok(())
+    }
+
+    /// Gives slot and addresses of the warm machine `warm` to machine `id`, and reserves for it what `spec` needs instead of
+    /// what the warm one held.
+    ///
+    /// # Errors
+    /// When that does not fit, or the two have not as many interfaces; then nothing has changed.
+    pub fn claim(&mut self, warm: MachineId, id: MachineId, spec: &MachineSpec) -> Result<Grant, Refusal> {
+        check(spec)?;
+        let Some(held) = self.entries.remove(&warm) else {
+            return Err(Refusal::Invalid(format!("there is no warm machine {warm}")));
+        };
+        let fits = if held.grant.addresses.len() == spec.interfaces.len() {
+            self.check_amounts(spec)
+        } else {
+            Err(Refusal::Invalid("the warm machine has another number of interfaces".into()))
+        };
+        if let Err(refusal) = fits {
+            self.entries.insert(warm, held);
+            return Err(refusal);
+        }
+        self.pool.release(warm);
+        held.grant.addresses.iter().for_each(|address| self.pool.mark(*address, id));
+        self.entries.insert(id, Entry { spec: spec.clone(), grant: held.grant.clone() });
+        Ok(held.grant)
     }
 
     /// Gives back all that the machine held. A machine that is not held is fine.

@@ -13,7 +13,8 @@
 //! * one task accepts connections on the Unix socket, one more serves each connection, and each request that changes
 //!   something runs in a task of its own, so that it ends well when its client has gone away;
 //! * one task goes over the machines every few seconds (`host::Host::reconcile`);
-//! * one task makes templates, so that guests need not boot (`templates`);
+//! * one task makes templates, so that guests need not boot (`templates`), and one keeps machines warm that go on from
+//!   them, so that some need not even start (`host::warm`);
 //! * one task reports to the manager and keeps the host's credentials fresh (`manager`); the newest enrolment is in a
 //!   watch channel that the socket's tasks read. Without the manager everything else goes on.
 //!
@@ -42,7 +43,8 @@ mod server;
 mod shims;
 mod start;
 mod templates;
+mod warm;
 
-pub use config::{Capacity, Config, GuestBoot, GuestSize, Hypervisor, ManagerLink, TemplateSettings};
+pub use config::{Capacity, Config, GuestBoot, GuestSize, Hypervisor, ManagerLink, TemplateSettings, WarmSettings};
 pub use ledger::{Grant, Ledger, Refusal, RestoreError};
 pub use run::{RunError, TearDownError, run, tear_down};

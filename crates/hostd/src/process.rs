@@ -12,7 +12,7 @@ use std::{
     fs, io,
     os::{
         fd::{AsRawFd, BorrowedFd, OwnedFd},
-        unix::ffi::OsStrExt,
+        unix::{ffi::OsStrExt, net::UnixStream},
     },
     path::Path,
     process::Stdio,
@@ -101,6 +101,8 @@ pub(crate) struct Manner<'a> {
     pub(crate) template: Option<&'a Template>,
     /// Whether it makes the template and ends, with whatever time others leave to it.
     pub(crate) makes_template: bool,
+    /// Its agent's socket, when it is to be warm and to wait there for its machine.
+    pub(crate) agent: Option<&'a UnixStream>,
 }
 
 /// The niceness of what nobody waits for.
@@ -123,8 +125,13 @@ pub(crate) fn spawn_shim(command: &[String], config: &Path, log: &Path, manner: 
     if manner.makes_template {
         command.arg("--make-template");
     }
+    let mut input = Stdio::null();
+    if let Some(agent) = manner.agent {
+        command.arg("--warm");
+        input = OwnedFd::from(agent.try_clone()?).into();
+    }
     let last = manner.makes_template;
-    command.stdin(Stdio::null()).stdout(output).stderr(errors).kill_on_drop(false);
+    command.stdin(input).stdout(output).stderr(errors).kill_on_drop(false);
     // SAFETY: between fork and exec only system calls are made, which are async-signal-safe and allocate nothing. The
     // template's files are open: it is borrowed until the child was started.
     unsafe {

@@ -45,7 +45,7 @@ enum RecordError {
     Version { found: u32, known: u32 },
     #[error("it is malformed")]
     Json(#[from] serde_json::Error),
-    #[error("it names machine {0}, whose directory this is not")]
+    #[error("it is of machine {0}, whose directory this is not")]
     OtherMachine(MachineId),
 }
 
@@ -69,7 +69,9 @@ impl DiskRecords {
                 continue;
             };
             let intent = parse::<Intent>(&bytes, INTENT_VERSION)
-                .and_then(|intent| if intent.id == id { Ok(intent) } else { Err(RecordError::OtherMachine(intent.id)) })
+                .and_then(
+                    |intent| if intent.place() == id { Ok(intent) } else { Err(RecordError::OtherMachine(intent.id)) },
+                )
                 .map_err(failed(format!("read {}", path.display())))?;
             loaded.intents.push(intent);
         }
@@ -124,8 +126,8 @@ impl Records for DiskRecords {
     }
 
     async fn save(&self, intent: &Intent) -> Result<(), EffectError> {
-        let (path, machines, intent) = (self.layout.intent(intent.id), self.layout.machines(), intent.clone());
-        let directory = self.layout.machine(intent.id);
+        let (path, machines, intent) = (self.layout.intent(intent.place()), self.layout.machines(), intent.clone());
+        let directory = self.layout.machine(intent.place());
         blocking(move || {
             fs::create_dir_all(&directory).map_err(failed(format!("make {}", directory.display())))?;
             sync_directory(&machines).map_err(failed(format!("sync {}", machines.display())))?;
@@ -224,7 +226,7 @@ mod tests {
             interfaces: Vec::new(),
         };
         let admission = Admission { shim_socket: "/s".into(), log_directory: "/l".into(), interfaces: Vec::new() };
-        Intent { version: INTENT_VERSION, id, standing: Standing::Active, slot: 3, spec, admission }
+        Intent { version: INTENT_VERSION, id, place: None, standing: Standing::Active, slot: 3, spec, admission }
     }
 
     fn id(number: u128) -> MachineId {

@@ -6,7 +6,7 @@ use crate::{
     config::Layout,
     devices::{HostDevices, passable_directory},
     effects::{EffectError, Found, chain},
-    host::{Host, Settings, StartError, World},
+    host::{Host, Settings, StartError, WarmRules, World},
     manager::{self, Reporter},
     naming::Naming,
     records::{DiskRecords, machine_directories},
@@ -122,6 +122,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 
     let mut background = JoinSet::new();
     background.spawn(reconcile(host.clone()));
+    let keeper = host.clone();
+    background.spawn(async move { keeper.keep_warm().await });
     if let Some(templates) = templates {
         background.spawn(templates.run());
     }
@@ -224,7 +226,18 @@ async fn reconcile(host: Arc<Host>) {
 }
 
 fn settings(config: &Config) -> Settings {
+    let warm = config.templates.as_ref().and_then(|templates| {
+        let warm = templates.warm.clone()?;
+        Some(WarmRules {
+            always: templates.ahead.clone(),
+            most: warm.most,
+            memory_bytes: warm.memory_bytes,
+            max_age: templates.max_age,
+            rehearsal: warm.rehearsal,
+        })
+    });
     Settings {
+        warm,
         capacity: config.capacity,
         range: config.machine_range,
         gateway: config.gateway(),

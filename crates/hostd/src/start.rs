@@ -44,14 +44,16 @@ impl Starter {
 
     /// Starts the shim of a machine whose directories and control group are there.
     pub(crate) async fn start(&self, intent: &Intent, manner: &Manner<'_>) -> Result<Child, EffectError> {
-        let (config, path) = (self.shim_config(intent), self.layout.shim_config(intent.id));
-        let written = path.clone();
-        blocking(move || write_json(&written, &config)).await?;
-        process::spawn_shim(&self.command, &path, &self.layout.shim_log(intent.id), manner).map_err(failed(format!(
-            "start the shim {} of machine {}",
-            self.command.join(" "),
-            intent.id
-        )))
+        self.configure(intent).await?;
+        let path = self.layout.shim_config(intent.place());
+        process::spawn_shim(&self.command, &path, &self.layout.shim_log(intent.place()), manner)
+            .map_err(failed(format!("start the shim {} of machine {}", self.command.join(" "), intent.id)))
+    }
+
+    /// Writes down what the shim has to know.
+    pub(crate) async fn configure(&self, intent: &Intent) -> Result<ShimConfig, EffectError> {
+        let (config, path) = (self.shim_config(intent), self.layout.shim_config(intent.place()));
+        blocking(move || write_json(&path, &config).map(|()| config)).await
     }
 
     fn shim_config(&self, intent: &Intent) -> ShimConfig {
@@ -60,9 +62,9 @@ impl Starter {
             version: SHIM_CONFIG_VERSION,
             machine: intent.spec.clone(),
             admission: intent.admission.clone(),
-            runtime_directory: self.layout.runtime_machine(intent.id),
-            log_directory: self.layout.logs(intent.id),
-            state_directory: self.layout.machine(intent.id),
+            runtime_directory: self.layout.runtime_machine(intent.place()),
+            log_directory: self.layout.logs(intent.place()),
+            state_directory: self.layout.machine(intent.place()),
             kernel: self.guest.kernel.clone(),
             initrd: self.guest.initrd.clone(),
             qemu: self.hypervisor.qemu.clone(),

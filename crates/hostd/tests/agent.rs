@@ -4,7 +4,8 @@
 
 use orrery_api::names::{HostName, InstanceName};
 use orrery_hostd::{
-    Capacity, Config, GuestBoot, GuestSize, Hypervisor, RunError, TearDownError, TemplateSettings, run, tear_down,
+    Capacity, Config, GuestBoot, GuestSize, Hypervisor, RunError, TearDownError, TemplateSettings, WarmSettings, run,
+    tear_down,
 };
 use orrery_vmm::Template;
 use orrery_wire::{
@@ -20,7 +21,8 @@ use orrery_wire::{
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs,
-    io::{Read, Write},
+    io::{BufRead, Read, Write},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -47,6 +49,9 @@ fn fake_shim() {
     if std::env::args().any(|argument| argument == "--make-template") {
         return make_fake_template(&config, &path);
     }
+    if std::env::args().any(|argument| argument == "--warm") {
+        wait_for_machine();
+    }
     let listener = std::os::unix::net::UnixListener::bind(&config.admission.shim_socket);
     let listener = listener.or_else(|_| {
         fs::remove_file(&config.admission.shim_socket)?;
@@ -65,6 +70,19 @@ fn fake_shim() {
     for stream in listener.unwrap().incoming() {
         std::thread::spawn(move || serve_fake(stream.unwrap()));
     }
+}
+
+/// A warm shim waits at its standard input until a machine is assigned to it, and ends with its agent.
+fn wait_for_machine() {
+    let input = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+    let mut agent = std::os::unix::net::UnixStream::from(input);
+    agent.write_all(b"ready\n").unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(agent).read_line(&mut line).unwrap();
+    if line.is_empty() {
+        std::process::exit(0);
+    }
+    serde_json::from_str::<ShimConfig>(&line).unwrap();
 }
 
 /// Boots nothing; a machine of several processors takes for ever.
@@ -357,12 +375,15 @@ fn arguments(pid: u32) -> Vec<String> {
 
 /// The processes that make templates for this host.
 fn makers(config: &Config) -> Vec<u32> {
+    shims_with(config, "--make-template")
+}
+
+fn shims_with(config: &Config, word: &str) -> Vec<u32> {
     let machines = config.state_directory.join("machines").display().to_string();
     let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid| {
         let arguments = arguments(*pid);
-        arguments.iter().any(|word| word == "--make-template")
-            && arguments.iter().any(|word| word.starts_with(&machines))
+        arguments.iter().any(|argument| argument == word) && arguments.iter().any(|word| word.starts_with(&machines))
     })
     .collect()
 }
@@ -377,7 +398,7 @@ fn templates_are_made_ahead_and_given_to_shims_and_a_crash_leaves_nothing_of_the
         }
         let size = GuestSize { memory_bytes: 64 << 20, vcpus: 1 };
         let (ahead, max_age) = (vec![("demo".to_owned(), size)], Duration::from_secs(3600));
-        config.templates = Some(TemplateSettings { ahead, most: 2, max_age });
+        config.templates = Some(TemplateSettings { ahead, most: 2, max_age, warm: None });
         let mut agent = Agent::start(&config).await;
         // The first machines may be faster than the template.
         let mut number = 0;
@@ -417,6 +438,64 @@ fn templates_are_made_ahead_and_given_to_shims_and_a_crash_leaves_nothing_of_the
             agent.call::<_, HostReply>(&HostRequest::Release { id }).await;
         }
         assert!(groups(&config).is_empty());
+        agent.stop().await;
+        tear_down(config).await.unwrap();
+    });
+}
+
+/// The processes that wait for a machine on this host.
+fn warm_shims(config: &Config) -> Vec<u32> {
+    shims_with(config, "--warm")
+}
+
+#[test]
+fn machines_are_warmed_up_and_claimed_and_end_with_their_agent_when_nobody_claims_them() {
+    in_new_namespace(|directory| async move {
+        let mut config = config(&directory, "warm");
+        for (name, path) in [("kernel", &mut config.guest.kernel), ("initrd", &mut config.guest.initrd)] {
+            *path = directory.join(name);
+            fs::write(path, name).unwrap();
+        }
+        let size = GuestSize { memory_bytes: 64 << 20, vcpus: 1 };
+        let warm = Some(WarmSettings { most: 1, memory_bytes: 1 << 40, rehearsal: "/rehearsal".into() });
+        let (ahead, max_age) = (vec![("demo".to_owned(), size)], Duration::from_secs(3600));
+        config.templates = Some(TemplateSettings { ahead, most: 2, max_age, warm });
+        let mut agent = Agent::start(&config).await;
+        // The first machines may be faster than the first warm one.
+        let mut number = 0;
+        let pid = loop {
+            number += 1;
+            agent.admit(&spec(number, 64 << 20)).await;
+            let pid = agent.list().await[0].shim_pid.unwrap();
+            if arguments(pid).iter().any(|word| word == "--warm") {
+                break pid;
+            }
+            agent.call::<_, HostReply>(&HostRequest::Release { id: spec(number, 0).id }).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        let machine = agent.list().await.remove(0);
+        assert_eq!(machine.spec.id, spec(number, 0).id);
+        // Another takes its place, of which nobody is told.
+        let other = loop {
+            if let Some(other) = warm_shims(&config).into_iter().find(|warm| *warm != pid) {
+                break other;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert_eq!(agent.list().await.len(), 1);
+        agent.task.abort();
+        let _ = agent.task.await;
+        let mut agent = Agent::start(&config).await;
+        let adopted = agent.list().await;
+        assert_eq!((adopted.len(), adopted[0].shim_pid), (1, Some(pid)), "the machine goes on");
+        assert_eq!(adopted[0].admission, machine.admission);
+        assert!(arguments(other).is_empty(), "nobody's machine still runs");
+        config.templates = None;
+        agent.call::<_, HostReply>(&HostRequest::Release { id: spec(number, 0).id }).await;
+        agent.stop().await;
+        let agent = Agent::start(&config).await;
+        assert!(groups(&config).is_empty());
+        assert_eq!(fs::read_dir(config.state_directory.join("machines")).unwrap().count(), 0);
         agent.stop().await;
         tear_down(config).await.unwrap();
     });

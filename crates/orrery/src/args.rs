@@ -66,7 +66,7 @@ pub(crate) enum Command {
     Supervisor(SupervisorArgs),
     /// Role: the machines of a host.
     #[command(hide = true)]
-    Hostd(HostArgs),
+    Hostd(HostdArgs),
     /// Role: the kubelet of a host.
     #[command(hide = true)]
     Spherelet(SphereletArgs),
@@ -82,6 +82,9 @@ pub(crate) enum Command {
         /// Make the template, then end.
         #[arg(long, requires = "template")]
         make_template: bool,
+        /// Rehearse, then wait at standard input, a socket, for the machine that it becomes.
+        #[arg(long, requires = "template", conflicts_with = "make_template")]
+        warm: bool,
     },
 }
 
@@ -302,6 +305,15 @@ pub(crate) struct HostArgs {
     /// The host's name.
     #[arg(long)]
     pub(crate) host: HostName,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HostdArgs {
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    /// Machines of the size most wanted that are kept warm, for pods that are asked for next; 0 for none.
+    #[arg(long, env = "ORRERY_WARM_MACHINES", value_name = "NUMBER", default_value_t = 3)]
+    pub(crate) warm_machines: usize,
 }
 
 #[derive(Debug, Args)]

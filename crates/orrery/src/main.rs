@@ -120,9 +120,11 @@ async fn run(command: Command, instance: Instance) -> Result<(), Box<dyn Error +
         Command::Keeper => roles::keeper(&instance).await,
         Command::Manager => roles::manager(&instance).await,
         Command::Supervisor(args) => roles::supervisor(&instance, args).await,
-        Command::Hostd(options) => roles::hostd(&instance, options.host).await,
+        Command::Hostd(options) => roles::hostd(&instance, options).await,
         Command::Spherelet(options) => roles::spherelet(&instance, options).await,
-        Command::Shim { config, template, make_template } => roles::shim(&config, &template, make_template).await,
+        Command::Shim { config, template, make_template, warm } => {
+            roles::shim(&config, &template, make_template, warm).await
+        }
     }
 }
 

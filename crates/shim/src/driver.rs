@@ -16,6 +16,7 @@ use crate::{
     failure::Failure,
     phase::{Action, Input, PowerOn, State, Timer},
     record::Record,
+    warm::Linked,
 };
 use boot::Boot;
 use orrery_vmm::{Machine, MachineExit, Template};
@@ -31,7 +32,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long a guest may take until it has its identity. Emulated on a busy host it takes many times its usual seconds.
+/// See [`boot_patience`]. Emulated on a busy host a guest takes many times its usual seconds.
 const BOOT_EMULATED: Duration = Duration::from_secs(120);
 const BOOT: Duration = Duration::from_secs(30);
 /// How long QEMU may take to quit.
@@ -93,11 +94,22 @@ impl Handle {
     }
 }
 
+/// What boots go on from instead of a kernel.
+#[derive(Default)]
+pub(crate) struct Origin {
+    /// Every boot.
+    pub(crate) template: Option<Template>,
+    /// The first one.
+    pub(crate) warm: Option<Linked>,
+}
+
 /// The owner of the machine.
 pub(crate) struct Driver {
     config: Arc<ShimConfig>,
     machine: Arc<dyn Machine>,
     template: Option<Template>,
+    /// What the first boot goes on with.
+    warm: Option<Linked>,
     state: State,
     timer: Option<Instant>,
     grace: Duration,
@@ -118,7 +130,7 @@ impl Driver {
     pub(crate) fn new(
         config: Arc<ShimConfig>,
         machine: Arc<dyn Machine>,
-        template: Option<Template>,
+        origin: Origin,
         record: Record,
     ) -> (Self, Handle, Queues) {
         let (orders, order_queue) = mpsc::channel(QUEUE);
@@ -127,7 +139,8 @@ impl Driver {
         let driver = Self {
             config,
             machine,
-            template,
+            template: origin.template,
+            warm: origin.warm,
             state: State::Off,
             timer: None,
             grace: Duration::ZERO,
@@ -286,11 +299,10 @@ impl Driver {
     }
 
     fn patience(&self, timer: Timer) -> Duration {
-        match (timer, self.config.accelerator) {
-            (Timer::Boot, Acceleration::Tcg) => BOOT_EMULATED,
-            (Timer::Boot, Acceleration::Kvm) => BOOT,
-            (Timer::Grace, _) => self.grace,
-            (Timer::Quit, _) => QUIT,
+        match timer {
+            Timer::Boot => boot_patience(self.config.accelerator),
+            Timer::Grace => self.grace,
+            Timer::Quit => QUIT,
         }
     }
 
@@ -340,6 +352,14 @@ impl Driver {
 pub(crate) struct Queues {
     orders: mpsc::Receiver<Order>,
     events: mpsc::Receiver<Event>,
+}
+
+/// How long a guest may take until it has its identity.
+pub(crate) fn boot_patience(acceleration: Acceleration) -> Duration {
+    match acceleration {
+        Acceleration::Tcg => BOOT_EMULATED,
+        Acceleration::Kvm => BOOT,
+    }
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -41,7 +41,9 @@ mod run;
 mod server;
 mod spool;
 mod template;
+mod warm;
 
 pub use orrery_wire::machine::ShimConfig as Config;
-pub use run::{RunError, run, run_with};
+pub use run::{RunError, run, run_warm, run_with};
 pub use template::{TemplateError, make_template};
+pub use warm::WarmError;

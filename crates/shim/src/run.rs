@@ -2,9 +2,10 @@
 
 use crate::{
     clock,
-    driver::Driver,
+    driver::{Driver, Origin},
     record::{Record, RecordError},
     server,
+    warm::{self, Linked, WarmError},
 };
 use orrery_vmm::{Machine, Qemu, Template};
 use orrery_wire::machine::{SHIM_CONFIG_VERSION, SHIM_PID_FILE, ShimConfig, ShimPid};
@@ -52,6 +53,9 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
+    /// There is no warm machine, or it could not become another's.
+    #[error("the machine is not warm")]
+    Warm(#[from] WarmError),
 }
 
 impl From<RecordError> for RunError {
@@ -82,29 +86,99 @@ pub async fn run_with(
     template: Option<Template>,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
+    let (listener, files) = begin(&config).await?;
+    serve(machine, config, Origin { template, warm: None }, listener, shutdown).await?;
+    files.remove();
+    Ok(())
+}
+
+/// Starts a machine that is nobody's yet, as `config` says and from `template`, and rehearses with the disk of `config`. Says
+/// [`WARM_READY`](orrery_wire::machine::WARM_READY) to `agent`, which then sends the configuration of the machine that it becomes: a line of JSON, with the
+/// directories, the user and the taps of `config`. From then on it is that machine's shim, as with [`run_with`]. Ends when
+/// `agent` closes the connection before.
+///
+/// # Errors
+/// When the guest does not start or does not get through its rehearsal, and as for [`run`].
+pub async fn run_warm(
+    machine: Arc<dyn Machine>,
+    config: ShimConfig,
+    template: Template,
+    agent: UnixStream,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let (listener, files) = begin(&config).await?;
+    let assigned = tokio::select! {
+        assigned = wait_warm(machine.as_ref(), &config, &template, agent) => assigned?,
+        // What was begun goes with this process.
+        () = shutdown.cancelled() => None,
+    };
+    if let Some((config, linked)) = assigned {
+        let origin = Origin { template: Some(template), warm: Some(linked) };
+        serve(machine, config, origin, listener, shutdown).await?;
+    }
+    files.remove();
+    Ok(())
+}
+
+async fn wait_warm(
+    machine: &dyn Machine,
+    config: &ShimConfig,
+    template: &Template,
+    agent: UnixStream,
+) -> Result<Option<(ShimConfig, Linked)>, WarmError> {
+    let linked = warm::prepare(machine, config, template).await?;
+    tracing::info!(machine = config.machine.id, "a machine is warm");
+    let Some(config) = warm::assignment(&linked, agent).await? else {
+        linked.end().await;
+        return Ok(None);
+    };
+    warm::move_to_groups(linked.guest.as_ref(), &config)?;
+    Ok(Some((config, linked)))
+}
+
+/// What tells others of this shim, and goes when it ends in order.
+struct Files([PathBuf; 2]);
+
+impl Files {
+    fn remove(self) {
+        for path in &self.0 {
+            if let Err(error) = fs::remove_file(path) {
+                tracing::debug!(path = %path.display(), %error, "was gone already");
+            }
+        }
+    }
+}
+
+/// Listens where the machine's shim does. Nobody else does then.
+async fn begin(config: &ShimConfig) -> Result<(UnixListener, Files), RunError> {
     if config.version != SHIM_CONFIG_VERSION {
         return Err(RunError::ConfigVersion { found: config.version });
     }
     let socket = PathBuf::from(&config.admission.shim_socket);
     let pid_file = config.runtime_directory.join(SHIM_PID_FILE);
     let listener = listen(&socket).await?;
-    // Only now: another shim would be writing the same record.
-    let record = Record::load(&config.state_directory, clock::now())?;
     write_pid(&pid_file)?;
-    tracing::info!(machine = config.machine.id, name = config.machine.name, socket = %socket.display(), "serving");
+    Ok((listener, Files([socket, pid_file])))
+}
 
-    let (driver, handle, queues) = Driver::new(Arc::new(config), machine, template, record);
+async fn serve(
+    machine: Arc<dyn Machine>,
+    config: ShimConfig,
+    origin: Origin,
+    listener: UnixListener,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    // Only now: before, another shim may have been writing the same record.
+    let record = Record::load(&config.state_directory, clock::now())?;
+    let machine_config = &config.machine;
+    tracing::info!(machine = machine_config.id, name = machine_config.name, "serving");
+    let (driver, handle, queues) = Driver::new(Arc::new(config), machine, origin, record);
     let closing = CancellationToken::new();
     let server = tokio::spawn(server::serve(listener, handle, closing.clone()));
     driver.run(queues, shutdown).await;
     closing.cancel();
     if let Err(error) = server.await {
         tracing::error!(%error, "the server ended badly");
-    }
-    for path in [&socket, &pid_file] {
-        if let Err(error) = fs::remove_file(path) {
-            tracing::debug!(path = %path.display(), %error, "was gone already");
-        }
     }
     Ok(())
 }

@@ -31,8 +31,8 @@ mod template;
 mod version;
 
 pub use machine::{
-    Console, Control, Credentials, DISK_SLOTS, Disk, Duplex, ExitWatch, FreezeError, Guest, Kernel, LaunchError,
-    LaunchSpec, Machine, MachineExit, NIC_SLOTS, Nic, QuitError, Running, Start,
+    Console, Control, Credentials, DISK_SLOTS, Disk, Duplex, ExitWatch, FreezeError, Guest, InsertError, Kernel,
+    LaunchError, LaunchSpec, Machine, MachineExit, NIC_SLOTS, Nic, QuitError, Running, Start,
 };
 pub use probe::{ProbeReport, probe_accelerator};
 pub use qemu::{Qemu, QmpError};

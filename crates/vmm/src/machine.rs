@@ -35,6 +35,9 @@ pub trait Guest: Send + Sync {
     /// Stops the guest for good and writes the state of its devices into its template, whose memory is the guest's own. The
     /// guest has then to be ended, and the template to be sealed, before a clone of it starts.
     async fn freeze(&self, template: &Template) -> Result<(), FreezeError>;
+    /// Puts a disk into an empty slot, one that may be written into slot 0. The guest finds it once it takes the slot's
+    /// device into use.
+    async fn insert(&self, disk: &Disk) -> Result<(), InsertError>;
     /// Asks QEMU to end, without asking the guest. Returns when QEMU has taken the request, not when it has ended.
     async fn quit(&self) -> Result<(), QuitError>;
     /// Ends the guest at once (SIGKILL). Does nothing when it has ended.
@@ -252,6 +255,29 @@ pub enum FreezeError {
     /// The saving began and failed.
     #[error("the state of the guest was not saved: {0}")]
     Failed(String),
+}
+
+/// Why a disk is not in its slot.
+#[derive(Debug, thiserror::Error)]
+pub enum InsertError {
+    /// The file cannot be opened.
+    #[error("cannot open the disk {path}")]
+    OpenFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The monitor refused one of the steps.
+    #[error("QEMU does not take the disk for slot {slot}")]
+    Monitor {
+        /// The slot.
+        slot: u8,
+        /// Why.
+        #[source]
+        source: QmpError,
+    },
 }
 
 /// Why a guest could not be asked to end. Killing still works.

@@ -6,7 +6,8 @@ mod volumes;
 
 use crate::{
     machine::{
-        ExitWatch, FreezeError, Guest, LaunchError, LaunchSpec, Machine, MachineExit, QuitError, Running, Start,
+        Disk, ExitWatch, FreezeError, Guest, InsertError, LaunchError, LaunchSpec, Machine, MachineExit, QuitError,
+        Running, Start,
     },
     template::Template,
 };
@@ -134,6 +135,11 @@ impl Guest for Handle {
     async fn freeze(&self, template: &Template) -> Result<(), FreezeError> {
         let written = template.state(true).and_then(|file| File::from(file).write_all(STATE));
         written.map_err(|error| FreezeError::Failed(error.to_string()))
+    }
+
+    async fn insert(&self, disk: &Disk) -> Result<(), InsertError> {
+        let opened = File::open(&disk.path);
+        opened.map(drop).map_err(|source| InsertError::OpenFile { path: disk.path.clone(), source })
     }
 
     async fn quit(&self) -> Result<(), QuitError> {

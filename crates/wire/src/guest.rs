@@ -8,6 +8,7 @@
 //!     | -- StartContainer / Exec / Signal ... -> |
 //!     | <-------------- Done / Failed (by id) - |
 //!     | <------------------- Exited (event) --- |
+//!     | -- Reset ----------------------------> |   only of a machine that nobody had: Configure may follow again
 //! ```
 //!
 //! What belongs to one pod, its disks and its network interfaces, is taken into use with the identity and not before, so that
@@ -92,6 +93,9 @@ pub enum GuestRequest {
         /// The container's stream.
         stream: u32,
     },
+    /// Takes the identity back, with everything that came with it, so that another may follow. Every container must have
+    /// been removed.
+    Reset,
     /// Sets the guest's clock; nanoseconds since 1970.
     SetClock {
         /// The host's clock at sending.

@@ -42,6 +42,9 @@ pub struct ShimConfig {
     pub cgroups: Vec<PathBuf>,
 }
 
+/// What a warm shim says, as a line, once a machine may be assigned to it. The answer is a line with a [`ShimConfig`].
+pub const WARM_READY: &str = "ready";
+
 /// What executes a guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Acceleration {

@@ -4,7 +4,7 @@
 //! reads sizes and addresses of its own, not the template's.
 //!
 //! ```text
-//!   boot: released --Configure--> in use
+//!   boot: released --Configure: taken--> in use --Reset: released--> ...
 //! ```
 //! A disk in use has a link `/run/disks/SERIAL` to its device.
 
@@ -27,6 +27,9 @@ pub(crate) fn release() -> Result<(), Refusal> {
         for device in devices_of(Path::new(driver)) {
             fs::write(Path::new(driver).join("unbind"), &device).doing(|| format!("releasing {device}"))?;
         }
+    }
+    for entry in fs::read_dir(DISKS).into_iter().flatten().flatten() {
+        fs::remove_file(entry.path()).doing(|| format!("forgetting the disk {}", entry.path().display()))?;
     }
     Ok(())
 }

@@ -45,6 +45,15 @@ mod sys;
 mod user;
 mod volume;
 
+/// Says which build this is, as `crx-init --version`, also in a container. Gives the exit code.
+pub fn tell_version() -> i32 {
+    use std::io::Write;
+    match writeln!(std::io::stdout(), "crx-init {}", env!("CARGO_PKG_VERSION")) {
+        Ok(()) => 0,
+        Err(_closed) => 1,
+    }
+}
+
 /// Runs as process 1 until the machine is off.
 ///
 /// Anywhere else it says what it is, touches nothing and gives exit code 2.

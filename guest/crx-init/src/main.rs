@@ -9,9 +9,15 @@
 //! Start reading at [`crx_init::run`].
 #![no_main]
 
-/// What the C library calls. Does not return: the machine ends with its init.
+/// What the C library calls. As init it does not return: the machine ends with it.
+///
+/// # Safety
+/// `argv` has `argc` texts, as the C library sees to.
 // SAFETY: the only `main` of this binary; the name is what the C library looks for.
 #[unsafe(no_mangle)]
-pub extern "C" fn main(_argc: i32, _argv: *const *const u8) -> i32 {
-    crx_init::run()
+pub unsafe extern "C" fn main(argc: i32, argv: *const *const std::ffi::c_char) -> i32 {
+    // The kernel passes on what it does not know of its command line, so only this one word has a meaning.
+    // SAFETY: the C library gives `argc` texts, each ended by a NUL.
+    let word = (argc == 2).then(|| unsafe { std::ffi::CStr::from_ptr(*argv.add(1)) });
+    if word == Some(c"--version") { crx_init::tell_version() } else { crx_init::run() }
 }

@@ -159,6 +159,16 @@ pub(crate) fn is_plain(serial: &str) -> bool {
     (1..=20).contains(&serial.len()) && serial.bytes().all(legal)
 }
 
+/// Unmounts every image, so that their disks can go.
+pub(crate) fn unmount_images() -> Result<(), Refusal> {
+    for image in fs::read_dir(IMAGES).doing(|| "listing images".to_owned())?.flatten() {
+        let doing = || format!("unmounting the image {}", image.path().display());
+        unmount(image.path(), UnmountFlags::empty()).doing(doing)?;
+        fs::remove_dir(image.path()).doing(doing)?;
+    }
+    Ok(())
+}
+
 /// The device of the disk with `serial`: one that was taken into use by its slot, or one that says so itself.
 pub(crate) fn find_disk(serial: &str) -> Option<PathBuf> {
     if let Ok(device) = fs::read_link(Path::new(crate::devices::DISKS).join(serial)) {

@@ -48,6 +48,11 @@ pub(crate) fn carry_out(request: &VolumeRequest) -> Result<(), Refusal> {
     .map_err(|refusal| Refusal { message: format!("volume {}: {}", request.volume, refusal.message), ..refusal })
 }
 
+/// Whether the machine has volumes.
+pub(crate) fn any() -> bool {
+    fs::read_dir(VOLUMES).is_ok_and(|mut volumes| volumes.next().is_some())
+}
+
 fn is_label(name: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&name.len()) && name.bytes().all(legal)

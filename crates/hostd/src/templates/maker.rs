@@ -22,8 +22,8 @@ use std::{fs, io, path::Path, time::Duration};
 /// How long the making may take in all. It has what time others leave.
 const EMULATED: Duration = Duration::from_secs(300);
 const VIRTUALIZED: Duration = Duration::from_secs(60);
-/// Memory of the host for QEMU and the shim beside the guest's.
-const OVERHEAD: u64 = 192 * 1024 * 1024;
+/// Memory of the host for QEMU and the shim beside the guest's, while nobody has said how much it may be, in bytes.
+pub(crate) const OVERHEAD: u64 = 192 * 1024 * 1024;
 /// Where the makers' control groups are, in place of a resource pool and a namespace.
 const GROUP: &str = "templates";
 
@@ -78,7 +78,7 @@ impl Maker {
     async fn run(&self, intent: &Intent, template: &Template) -> Result<(), EffectError> {
         let make = "make a template";
         let log = self.starter.layout.shim_log(intent.id);
-        let manner = Manner { template: Some(template), makes_template: true };
+        let manner = Manner { template: Some(template), makes_template: true, agent: None };
         let mut child = self.starter.start(intent, &manner).await?;
         let patience = match self.starter.hypervisor.accelerator {
             Acceleration::Tcg => EMULATED,
@@ -104,7 +104,7 @@ impl Maker {
             interfaces: Vec::new(),
         };
         let (version, standing, slot) = (INTENT_VERSION, Standing::Active, self.slot);
-        Intent { version, id, standing, slot, spec: spec(id, domain, size), admission }
+        Intent { version, id, place: None, standing, slot, spec: spec(id, domain, size), admission }
     }
 }
 

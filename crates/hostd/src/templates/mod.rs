@@ -15,6 +15,8 @@
 mod maker;
 mod table;
 
+pub(crate) use maker::OVERHEAD;
+
 use crate::{
     config::{Config, GuestBoot, GuestSize, Hypervisor, TemplateSettings},
     effects::chain,
@@ -39,14 +41,14 @@ const LOOK_OVER: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     /// Whom it serves: a resource pool.
-    domain: String,
-    size: GuestSize,
-    build: Build,
+    pub(crate) domain: String,
+    pub(crate) size: GuestSize,
+    pub(crate) build: Build,
 }
 
 /// What a guest's state depends on beside its size. A file that was replaced makes another build.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Build {
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Build {
     qemu: Stamp,
     kernel: Stamp,
     initrd: Stamp,
@@ -54,7 +56,7 @@ struct Build {
 }
 
 /// Tells one version of a file from the next.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Stamp {
     device: u64,
     inode: u64,
@@ -98,11 +100,19 @@ impl Templates {
 
     /// What a machine goes on from, if it can; if not, one that comes later may.
     pub(crate) fn want(&self, spec: &MachineSpec) -> Option<Template> {
-        let size = GuestSize { memory_bytes: spec.memory_bytes, vcpus: spec.vcpus };
-        let key = Key { domain: spec.pool.clone(), size, build: self.build()? };
-        let template = self.table().want(&key, Instant::now());
+        self.want_kind(&self.kind(&spec.pool, GuestSize { memory_bytes: spec.memory_bytes, vcpus: spec.vcpus })?)
+    }
+
+    /// The same for all machines of a kind.
+    pub(crate) fn want_kind(&self, key: &Key) -> Option<Template> {
+        let template = self.table().want(key, Instant::now());
         self.wake.notify_one();
         template
+    }
+
+    /// What machines of a size in a resource pool go on from, as the host's files are now; none while one is replaced.
+    pub(crate) fn kind(&self, domain: &str, size: GuestSize) -> Option<Key> {
+        Some(Key { domain: domain.to_owned(), size, build: self.build()? })
     }
 
     /// Makes what is wanted and lets go of what is not, for ever.

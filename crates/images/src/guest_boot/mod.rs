@@ -5,6 +5,7 @@
 //! CACHE/kernels/apt-cloud             the name of the kernel that was fetched with apt
 //! CACHE/kernels/NAME/vmlinuz, release, modules/NN-NAME.ko
 //! CACHE/initrds/HEX.cpio              by the digest of what is in it
+//! CACHE/rehearsals/HEX.erofs          by the digest of the guest's init
 //! ```
 //!
 //! With a filled cache nothing is run and nothing is written. The kernel is never installed on this machine.
@@ -14,10 +15,12 @@ mod cpio;
 mod initrd;
 mod kernel;
 mod modules;
+mod rehearsal;
 
 pub use apt::AptError;
 pub use kernel::KernelError;
 pub use modules::ModuleError;
+pub use rehearsal::{RehearsalError, rehearsal};
 
 use std::fs::{self, File};
 use std::io;

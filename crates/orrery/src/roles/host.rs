@@ -2,12 +2,12 @@
 
 use super::{RoleResult, shutdown_on_signal};
 use crate::{
-    args::SphereletArgs,
+    args::{HostdArgs, SphereletArgs},
     instance::{Instance, MACHINE_SLOTS},
     up::qemu,
 };
 use orrery_api::names::HostName;
-use orrery_hostd::{Capacity, Config, GuestSize, Hypervisor, ManagerLink, TemplateSettings};
+use orrery_hostd::{Capacity, Config, GuestSize, Hypervisor, ManagerLink, TemplateSettings, WarmSettings};
 use orrery_images::guest_boot::{self, GuestBoot, KernelSource};
 use orrery_lifecycle::size::{self, MachineSize};
 use orrery_network::InterfaceName;
@@ -17,17 +17,20 @@ use orrery_wire::machine::ShimConfig;
 use std::{
     error::Error,
     fs,
-    os::fd::RawFd,
+    os::fd::{AsFd, RawFd},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
+use tokio::net::UnixStream;
 
 /// Memory that the host keeps for itself, in bytes.
 const HOST_RESERVE: u64 = 1024 * 1024 * 1024;
 /// Most templates of a host: one of Debian's kernel takes some 120 MB.
 const TEMPLATES: usize = 8;
 const TEMPLATE_AGE: Duration = Duration::from_secs(24 * 3600);
+/// Of the memory for machines, warm ones have one part of so many.
+const WARM_PART: u64 = 4;
 /// CPU that machines may reserve for each core, in thousandths: requests are mostly idle.
 const CPU_OVERCOMMIT_MILLI: u64 = 4000;
 
@@ -79,7 +82,8 @@ pub(crate) async fn hostd_config(instance: &Instance, host: HostName) -> Result<
 fn templates() -> TemplateSettings {
     let MachineSize { memory, vcpus, .. } = size::default_machine_size();
     let size = GuestSize { memory_bytes: memory.0, vcpus };
-    TemplateSettings { ahead: vec![(orrery_spherelet::POOL.to_owned(), size)], most: TEMPLATES, max_age: TEMPLATE_AGE }
+    let ahead = vec![(orrery_spherelet::POOL.to_owned(), size)];
+    TemplateSettings { ahead, most: TEMPLATES, max_age: TEMPLATE_AGE, warm: None }
 }
 
 /// What machines may use: the machine's memory less what the host itself needs, and its cores.
@@ -95,9 +99,14 @@ fn capacity() -> Result<Capacity, Box<dyn Error + Send + Sync>> {
     Ok(Capacity { cpu_milli: cores * CPU_OVERCOMMIT_MILLI, memory_bytes, machine_slots: MACHINE_SLOTS - 1 })
 }
 
-pub(crate) async fn hostd(instance: &Instance, host: HostName) -> RoleResult {
+pub(crate) async fn hostd(instance: &Instance, options: HostdArgs) -> RoleResult {
     let shutdown = shutdown_on_signal()?;
-    let config = hostd_config(instance, host).await?;
+    let mut config = hostd_config(instance, options.host.host).await?;
+    if let Some(templates) = config.templates.as_mut().filter(|_| options.warm_machines > 0) {
+        let memory_bytes = config.capacity.memory_bytes / WARM_PART;
+        let rehearsal = guest_boot::rehearsal(&instance.cache(), &crx_init()?)?;
+        templates.warm = Some(WarmSettings { most: options.warm_machines, memory_bytes, rehearsal });
+    }
     Ok(orrery_hostd::run(config, shutdown).await?)
 }
 
@@ -116,7 +125,7 @@ pub(crate) async fn spherelet(instance: &Instance, options: SphereletArgs) -> Ro
     Ok(orrery_spherelet::run(config, shutdown).await?)
 }
 
-pub(crate) async fn shim(path: &Path, template: &[RawFd], make: bool) -> RoleResult {
+pub(crate) async fn shim(path: &Path, template: &[RawFd], make: bool, warm: bool) -> RoleResult {
     let shutdown = shutdown_on_signal()?;
     let text = fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let config: ShimConfig =
@@ -136,6 +145,13 @@ pub(crate) async fn shim(path: &Path, template: &[RawFd], make: bool) -> RoleRes
                 made = make_template(machine, &config, &template) => Ok(made?),
                 () = shutdown.cancelled() => Err("told to end before the template was made".into()),
             }
+        }
+        Some(template) if warm => {
+            let agent = std::os::unix::net::UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+            agent.set_nonblocking(true)?;
+            let agent = UnixStream::from_std(agent).map_err(|error| format!("standard input is no socket: {error}"))?;
+            let machine = Arc::new(Qemu::new(config.qemu.clone()));
+            Ok(orrery_shim::run_warm(machine, config, template, agent, shutdown).await?)
         }
         template => Ok(orrery_shim::run(config, template, shutdown).await?),
     }

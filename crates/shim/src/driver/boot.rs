@@ -7,6 +7,7 @@ use crate::{
     launch,
     link::{Link, LinkEnd, QUICK, bring_up, keep_clock},
     phase::Input,
+    warm::Linked,
 };
 use orrery_vmm::{Guest, LaunchError, LaunchSpec, MachineExit, Running, Start};
 use orrery_wire::{
@@ -45,11 +46,11 @@ pub(super) struct Boot {
 }
 
 impl Boot {
-    fn begin(number: u32, running: Running, identity: Identity, reporter: Reporter) -> Self {
-        let (link, link_end) = Link::start(running.control);
+    fn begin(number: u32, linked: Linked, identity: Identity, reporter: Reporter) -> Self {
+        let Linked { guest, link, link_end } = linked;
         let mut tasks = JoinSet::new();
-        let (guest, report) = (Arc::clone(&running.guest), reporter.clone());
-        tasks.spawn(async move { report.tell(EventKind::MachineEnded(guest.wait().await)).await });
+        let (running, report) = (Arc::clone(&guest), reporter.clone());
+        tasks.spawn(async move { report.tell(EventKind::MachineEnded(running.wait().await)).await });
         let report = reporter.clone();
         tasks.spawn(async move {
             if let Ok(LinkEnd::Violation(text)) = link_end.await {
@@ -69,7 +70,7 @@ impl Boot {
         });
         Self {
             number,
-            guest: running.guest,
+            guest,
             link,
             reporter,
             exit: None,
@@ -148,15 +149,30 @@ impl Driver {
     pub(super) async fn launch(&mut self, mut identity: Identity) {
         let spec = launch::spec(&self.config, self.template.as_ref());
         identity.disks = Some(launch::guest_disks(&spec));
-        match self.launch_or_boot(spec).await {
-            Ok(running) => {
+        match self.launch_any(spec).await {
+            Ok(linked) => {
                 self.record.begin_boot(now());
                 let number = self.record.boot;
-                self.boot = Some(Boot::begin(number, running, identity, self.reporter(number)));
+                self.boot = Some(Boot::begin(number, linked, identity, self.reporter(number)));
                 self.feed(Input::Launched);
             }
             Err(error) => self.launch_failed(&error),
         }
+    }
+
+    /// A warm machine that does not take its disks is ended; the next best then does as well.
+    async fn launch_any(&mut self, spec: LaunchSpec) -> Result<Linked, LaunchError> {
+        if let Some(warm) = self.warm.take() {
+            match warm.equip(&spec.disks).await {
+                Ok(()) => {
+                    tracing::info!("the machine goes on from a warm one");
+                    return Ok(warm);
+                }
+                Err(error) => tracing::warn!(error = chain(&error), "the warm machine is of no use"),
+            }
+            warm.end().await;
+        }
+        self.launch_or_boot(spec).await.map(Linked::from)
     }
 
     /// A machine that is no clone of its template after all boots: that takes longer and does as well.

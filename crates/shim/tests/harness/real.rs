@@ -1,7 +1,7 @@
 //! Real guests: QEMU, a stock kernel, `crx-init`, and an image with busybox.
 
 use super::{Client, Shim};
-use orrery_images::guest_boot::{GuestBoot, KernelSource, prepare};
+use orrery_images::guest_boot::{GuestBoot, KernelSource, prepare, rehearsal};
 use orrery_shim::Config;
 use orrery_vmm::Qemu;
 use orrery_wire::{
@@ -29,10 +29,20 @@ pub fn guest_boot() -> Result<GuestBoot, String> {
         }
     }
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let init = std::env::var_os("ORRERY_CRX_INIT").map_or_else(|| build_init(scratch), |path| Ok(path.into()))?;
+    let init = init(scratch)?;
     let kernel = std::env::var_os("ORRERY_KERNEL_PACKAGE")
         .map_or(KernelSource::AptCloud, |package| KernelSource::Package(package.into()));
     prepare(&scratch.join("guest-boot"), &kernel, &init).map_err(|error| format!("{error}: {error:?}"))
+}
+
+fn init(scratch: &Path) -> Result<PathBuf, String> {
+    std::env::var_os("ORRERY_CRX_INIT").map_or_else(|| build_init(scratch), |path| Ok(path.into()))
+}
+
+/// What warm machines rehearse with, once [`guest_boot`] has found that there can be guests.
+pub fn rehearsal_image() -> PathBuf {
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    rehearsal(&scratch.join("guest-boot"), &init(scratch).unwrap()).unwrap()
 }
 
 fn build_init(scratch: &Path) -> Result<PathBuf, String> {

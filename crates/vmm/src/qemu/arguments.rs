@@ -86,7 +86,7 @@ pub(crate) fn arguments(spec: &LaunchSpec, fds: &Descriptors) -> Vec<String> {
     }
     for (disk, fd) in given {
         line.pair("-add-fd", format!("fd={fd},set={}", disk.slot));
-        line.disk(disk.slot, &disk_node(disk), &disk.serial);
+        line.disk(disk.slot, &disk_node(disk, disk.slot.into()), &disk.serial);
     }
     for index in 0..spec.nics.len().max(NIC_SLOTS) {
         line.nic(index, spec.nics.get(index).zip(fds.taps.get(index)));
@@ -99,27 +99,22 @@ fn address(device: impl Into<usize>) -> String {
     format!("{:#x}", device.into())
 }
 
-/// The name of the node that is in the slot from the start, or is put there.
-fn node_name(slot: u8) -> String {
-    format!("disk{slot}")
-}
-
 /// The device of a slot.
-fn slot_id(slot: u8) -> String {
+pub(crate) fn slot_id(slot: u8) -> String {
     format!("slot{slot}")
 }
 
-/// A disk as QEMU reads it from the descriptor set of its slot.
-fn disk_node(disk: &Disk) -> Value {
+/// A disk as QEMU reads it from the descriptor set `set`.
+pub(crate) fn disk_node(disk: &Disk, set: u64) -> Value {
     json!({
-        "driver": "raw", "node-name": node_name(disk.slot), "read-only": disk.read_only, "discard": "unmap",
+        "driver": "raw", "node-name": format!("disk{set}"), "read-only": disk.read_only, "discard": "unmap",
         "file": {
-            "driver": "file", "filename": format!("/dev/fdset/{}", disk.slot), "read-only": disk.read_only, "discard": "unmap",
+            "driver": "file", "filename": format!("/dev/fdset/{set}"), "read-only": disk.read_only, "discard": "unmap",
         },
     })
 }
 
-/// What is in a slot without a disk. Slot 0 may be written, as it may with a disk in it.
+/// What is in a slot without a disk. What may be done to a slot's disk is settled by what is in it at the start.
 fn empty_disk(slot: u8) -> Value {
     json!({"driver": "null-co", "node-name": format!("empty{slot}"), "size": EMPTY_DISK, "read-only": slot != 0})
 }
@@ -270,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_read_only_disk_is_read_only_down_to_its_file() {
-        let blockdev = disk_node(&spec().disks[0]);
+        let blockdev = disk_node(&spec().disks[0], 1);
         assert_eq!(blockdev["read-only"], true);
         assert_eq!(blockdev["file"]["read-only"], true);
     }

@@ -1,16 +1,19 @@
 //! A QEMU that runs: the task that owns its process, and the handle on it.
 
 use super::{
+    arguments::{disk_node, slot_id},
     launch::memory_is_shared,
     qmp::{Qmp, QmpError},
 };
 use crate::{
-    machine::{ExitWatch, FreezeError, Guest, MachineExit, QuitError},
+    machine::{Disk, ExitWatch, FreezeError, Guest, InsertError, MachineExit, QuitError},
     template::Template,
 };
 use async_trait::async_trait;
 use serde_json::json;
-use std::{os::unix::process::ExitStatusExt, process::ExitStatus, sync::Arc, time::Duration};
+use std::{
+    fs::OpenOptions, os::fd::OwnedFd, os::unix::process::ExitStatusExt, process::ExitStatus, sync::Arc, time::Duration,
+};
 use tokio::{
     io::AsyncReadExt,
     process::{Child, ChildStderr},
@@ -21,6 +24,8 @@ use tokio::{
 /// How long the state of a guest's devices may take to be written; it is less than a megabyte.
 const FREEZES_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Descriptor sets of disks that come later begin here; those of disks that are there at the start are below.
+const LATER_SETS: u64 = 256;
 /// Bytes of QEMU's standard error that are kept.
 const MAX_STDERR: usize = 4096;
 
@@ -153,6 +158,20 @@ impl Guest for QemuGuest {
         let begun = qmp.execute("migrate", json!({"uri": "fd:state"})).await;
         begun.map_err(failed("save the state of the guest"))?;
         self.saved().await
+    }
+
+    async fn insert(&self, disk: &Disk) -> Result<(), InsertError> {
+        let file = OpenOptions::new().read(true).write(!disk.read_only).open(&disk.path);
+        let file = file.map_err(|source| InsertError::OpenFile { path: disk.path.clone(), source })?;
+        let failed = |source| InsertError::Monitor { slot: disk.slot, source };
+        let set = LATER_SETS + u64::from(disk.slot);
+        let qmp = &self.monitor;
+        qmp.execute_with("add-fd", json!({"fdset-id": set}), Some(OwnedFd::from(file))).await.map_err(failed)?;
+        let node = disk_node(disk, set);
+        qmp.execute("blockdev-add", node.clone()).await.map_err(failed)?;
+        let device = format!("/machine/peripheral/{}", slot_id(disk.slot));
+        let put = json!({"path": device, "property": "drive", "value": node["node-name"]});
+        qmp.execute("qom-set", put).await.map(drop).map_err(failed)
     }
 
     async fn quit(&self) -> Result<(), QuitError> {

@@ -110,6 +110,13 @@ impl SimulatedGuest {
         }
         match request {
             GuestRequest::Configure(_) => self.configure(),
+            GuestRequest::Reset if !self.processes.is_empty() => {
+                Err((reason::BAD_STATE, "the machine has containers".into()))
+            }
+            GuestRequest::Reset => {
+                self.configured = false;
+                Ok(None)
+            }
             GuestRequest::StartContainer(spec) => {
                 self.misbehave(spec.stream);
                 self.volumes.check(&spec.mounts)?;

@@ -58,7 +58,7 @@ impl Process {
         let words = || format!("{}\n", spec.argv[1..].join(" ")).into_bytes();
         let number = || spec.argv.get(1).and_then(|word| word.parse::<i32>().ok()).unwrap_or(0);
         let program = match spec.argv.first()?.as_str() {
-            "echo" => Program::Say { kind: FrameKind::Stdout, text: words() },
+            "echo" | "/crx-init" => Program::Say { kind: FrameKind::Stdout, text: words() },
             "err" => Program::Say { kind: FrameKind::Stderr, text: words() },
             "exit" => Program::Exit(number()),
             "cat" => Program::Cat,
