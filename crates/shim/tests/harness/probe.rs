@@ -1,6 +1,7 @@
 //! A program for hostile containers: `probe NUMBER [ARGUMENT...]` makes one system call and prints `ok` or its error number.
 //!
-//! An argument is a number or, behind a colon, text. `probe int80` enters the kernel as a program of 32 bits does.
+//! An argument is a number or, behind a colon, text. `probe int80` enters the kernel as a program of 32 bits does;
+//! `probe bomb` forks without end, and so does each child.
 //! Built by the tests that need it.
 
 use std::ffi::{CString, c_long};
@@ -11,6 +12,13 @@ unsafe extern "C" {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments[0] == "bomb" {
+        const FORK: c_long = 57;
+        loop {
+            // SAFETY: none is claimed: this is what a hostile program does.
+            unsafe { syscall(FORK) };
+        }
+    }
     if arguments[0] == "int80" {
         // SAFETY: getpid takes nothing; the upper halves of registers are lost to nobody.
         unsafe { std::arch::asm!("int 0x80", inout("eax") 20 => _, out("r8") _, out("r9") _, out("r10") _, out("r11") _) };
