@@ -96,6 +96,7 @@ impl Service {
         let host = self.host.clone();
         match request {
             HostRequest::Facts => HostReply::Facts(self.facts.clone()),
+            HostRequest::Warm => HostReply::Warm(host.warm_machines()),
             HostRequest::Enrolment => HostReply::Enrolment(self.enrolment.borrow().clone()),
             HostRequest::Admit(spec) if self.shutdown.is_cancelled() => HostReply::Refused {
                 reason: reason::SHUTTING_DOWN.into(),

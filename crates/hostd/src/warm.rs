@@ -59,6 +59,12 @@ impl<K: Ord + Clone> Demand<K> {
         }
     }
 
+    /// How many there shall be of all kinds.
+    pub(crate) fn wanted(&self, now: Instant) -> usize {
+        let kinds: BTreeSet<&K> = self.always.iter().chain(self.wishes.keys()).collect();
+        kinds.into_iter().map(|kind| self.target(kind, now)).sum()
+    }
+
     /// What lacks most, given how many there are.
     pub(crate) fn next(&self, held: impl Fn(&K) -> usize, now: Instant) -> Option<K> {
         let rests = |kind: &K| self.rests.get(kind).is_some_and(|rest| now < rest.until);

@@ -13,8 +13,12 @@ use orrery_keeper::{
     ClientError, KeeperClient,
     protocol::{Request, RoleState, RoleStatus},
 };
-use orrery_wire::{host::MachineSummary, shim::MachinePhase};
+use orrery_wire::{
+    host::{MachineSummary, WarmMachines},
+    shim::MachinePhase,
+};
 use serde::Serialize;
+use std::path::Path;
 
 /// One line of the status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,6 +46,8 @@ pub(crate) enum StatusError {
 pub(crate) async fn run(instance: &Instance, output: Output) -> Result<(), StatusError> {
     let roles = KeeperClient::new(&instance.keeper_socket()).status().await?;
     let mut rows: Vec<Row> = roles.iter().map(|role| role_row(instance, role)).collect();
+    let hostd = instance.hostd_socket(HOST);
+    rows.extend(orrery_spherelet::warm_machines(hostd.clone()).await.ok().map(|warm| warm_row(warm, &hostd)));
     rows.extend(machines(instance).await.iter().map(machine_row));
     match output {
         Output::Json => say(&serde_json::to_string_pretty(&rows).map_err(StatusError::Json)?),
@@ -80,6 +86,18 @@ fn role_row(instance: &Instance, role: &RoleStatus) -> Row {
         pid: role.pid,
         addresses: address.into_iter().collect(),
         log: role.log.display().to_string(),
+    }
+}
+
+/// The machines that are ready for pods to come.
+fn warm_row(warm: WarmMachines, hostd: &Path) -> Row {
+    Row {
+        kind: "warm",
+        name: HOST.to_owned(),
+        state: format!("{} of {}", warm.ready, warm.wanted),
+        pid: None,
+        addresses: vec![hostd.display().to_string()],
+        log: String::new(),
     }
 }
 

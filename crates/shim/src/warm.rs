@@ -23,6 +23,7 @@ use orrery_vmm::{Disk, Guest, InsertError, LaunchError, Machine, Running, Templa
 use orrery_wire::{
     guest::{Confinement, ContainerSpec, GuestInterface, GuestRequest, Identity, ProcessSpec},
     machine::{SHIM_CONFIG_VERSION, ShimConfig, WARM_READY},
+    volume::{FilePiece, VolumeMount, VolumeRequest, VolumeStep},
 };
 use std::{fs, io, path::Path, sync::Arc};
 use tokio::{
@@ -122,9 +123,20 @@ pub(crate) async fn prepare(
 async fn rehearse(link: &Link, identity: Identity, spec: ContainerSpec, logs: &Path) -> Result<(), String> {
     let said = |failure: Failure| failure.message;
     bring_up(link, identity).await.map_err(said)?;
+    for step in volume_steps() {
+        let request = VolumeRequest { volume: REHEARSAL.to_owned(), step };
+        link.request(GuestRequest::Volume(request), QUICK).await.map_err(said)?;
+    }
     run_container(link.clone(), spec, logs).await?;
     link.request(GuestRequest::Reset, QUICK).await.map_err(said)?;
     fs::remove_dir_all(logs.join(REHEARSAL)).map_err(|error| format!("its log stays: {error}"))
+}
+
+/// As of a service account's token, which most pods have.
+fn volume_steps() -> [VolumeStep; 2] {
+    let (path, data) = (REHEARSAL.to_owned(), REHEARSAL.into());
+    let piece = FilePiece { path, mode: 0o644, user: 0, group: 0, data };
+    [VolumeStep::Stage { first: true, pieces: vec![piece] }, VolumeStep::Publish]
 }
 
 /// Runs the container as any other, to its end.
@@ -222,7 +234,12 @@ fn container(serial: &str) -> ContainerSpec {
         },
         memory_limit_bytes: None,
         sysctls: Vec::new(),
-        mounts: Vec::new(),
+        mounts: vec![VolumeMount {
+            volume: REHEARSAL.to_owned(),
+            path: "/run/rehearsal".to_owned(),
+            sub_path: String::new(),
+            read_only: true,
+        }],
         termination_message_path: Some("/dev/termination-log".to_owned()),
         cpu_limit_milli: None,
         cpu_weight: None,

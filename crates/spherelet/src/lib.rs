@@ -50,3 +50,13 @@ pub async fn machines(
 ) -> Result<Vec<orrery_wire::host::MachineSummary>, Box<dyn std::error::Error + Send + Sync>> {
     Ok(host::Hostd::new(hostd_socket).list().await?)
 }
+
+/// How many machines the host agent at `hostd_socket` keeps warm.
+///
+/// # Errors
+/// When the agent does not answer.
+pub async fn warm_machines(
+    hostd_socket: std::path::PathBuf,
+) -> Result<orrery_wire::host::WarmMachines, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(host::Hostd::new(hostd_socket).warm().await?)
+}

@@ -28,6 +28,17 @@ pub enum HostRequest {
     List,
     /// The credentials for the Supervisor that this host serves. Answered by `Enrolment`.
     Enrolment,
+    /// How many machines are warm, ready for what is admitted next. Answered by `Warm`.
+    Warm,
+}
+
+/// Machines of a host that are ready before they are asked for. They are in no list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WarmMachines {
+    /// How many there are.
+    pub ready: u32,
+    /// How many there shall be, as far as memory goes.
+    pub wanted: u32,
 }
 
 /// An answer of a host.
@@ -36,6 +47,8 @@ pub enum HostRequest {
 pub enum HostReply {
     /// What the host has and is.
     Facts(Facts),
+    /// The machines that are warm.
+    Warm(WarmMachines),
     /// The machine is the host's.
     Admitted(Admission),
     /// The host cannot take the machine; nothing was kept.

@@ -102,9 +102,10 @@ impl Agent {
     }
 
     fn reset(&mut self) -> Result<Outcome, Refusal> {
-        if !self.containers.is_empty() || !self.processes.is_empty() || volume::any() {
-            return Err(Refusal::new(reason::BAD_STATE, "the machine has containers or volumes"));
+        if !self.containers.is_empty() || !self.processes.is_empty() {
+            return Err(Refusal::new(reason::BAD_STATE, "the machine has containers"));
         }
+        volume::forget_all()?;
         rootfs::unmount_images()?;
         devices::release()?;
         self.configured = false;

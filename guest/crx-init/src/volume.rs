@@ -15,7 +15,7 @@ use orrery_wire::guest::reason;
 use orrery_wire::volume::{FilePiece, MAX_PUBLISHED_BYTES, Medium, SCRATCH_SERIAL, VolumeRequest, VolumeStep};
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_remount, unmount};
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsString};
 use std::fs;
@@ -48,9 +48,16 @@ pub(crate) fn carry_out(request: &VolumeRequest) -> Result<(), Refusal> {
     .map_err(|refusal| Refusal { message: format!("volume {}: {}", request.volume, refusal.message), ..refusal })
 }
 
-/// Whether the machine has volumes.
-pub(crate) fn any() -> bool {
-    fs::read_dir(VOLUMES).is_ok_and(|mut volumes| volumes.next().is_some())
+/// Takes every volume away, with what is in it. Nobody may have it mounted.
+pub(crate) fn forget_all() -> Result<(), Refusal> {
+    let volumes = fs::read_dir(VOLUMES).into_iter().flatten().flatten().map(|volume| volume.path());
+    let scratch = Some(PathBuf::from(SCRATCH)).filter(|scratch| scratch.exists());
+    for mounted in volumes.chain(scratch) {
+        let doing = || format!("taking {} away", mounted.display());
+        unmount(&mounted, UnmountFlags::empty()).doing(doing)?;
+        fs::remove_dir(&mounted).doing(doing)?;
+    }
+    Ok(())
 }
 
 fn is_label(name: &str) -> bool {
@@ -74,7 +81,7 @@ fn make_volume(name: &str, target: &Path, medium: Medium, group: Option<u32>) ->
     };
     mounted.and_then(|()| open_to_all(target, group)).inspect_err(|_| {
         // The next try begins anew.
-        let _ = rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH);
+        let _ = unmount(target, UnmountFlags::DETACH);
         let _ = fs::remove_dir(target);
     })
 }
@@ -108,7 +115,7 @@ fn mount_scratch() -> Result<(), Refusal> {
         })
         .and_then(|()| make_directory(Path::new(SCRATCH_VOLUMES)).map(drop));
     mounted.inspect_err(|_| {
-        let _ = rustix::mount::unmount(SCRATCH, rustix::mount::UnmountFlags::DETACH);
+        let _ = unmount(SCRATCH, UnmountFlags::DETACH);
         let _ = fs::remove_dir(SCRATCH);
     })
 }

@@ -17,7 +17,7 @@ use crate::{
     warm::Demand,
 };
 use orrery_api::names::MachineId;
-use orrery_wire::host::{DiskSpec, InterfaceSpec, MachineSpec, Owner, POD_SEGMENT};
+use orrery_wire::host::{DiskSpec, InterfaceSpec, MachineSpec, Owner, POD_SEGMENT, WarmMachines};
 use std::{
     path::PathBuf,
     sync::{Mutex, MutexGuard},
@@ -85,6 +85,12 @@ impl Host {
                 let _ = tokio::time::timeout(LOOK_OVER, warmth.wake.notified()).await;
             }
         }
+    }
+
+    pub(crate) fn warm_machines(&self) -> WarmMachines {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let wanted = self.warmth.as_ref().map_or(0, |warmth| warmth.demand().wanted(Instant::now()));
+        WarmMachines { ready: count(self.state().ready.len()), wanted: count(wanted) }
     }
 
     /// Warms up what lacks most. False when nothing is to be done, or can be now.

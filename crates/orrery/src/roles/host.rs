@@ -30,7 +30,7 @@ const HOST_RESERVE: u64 = 1024 * 1024 * 1024;
 const TEMPLATES: usize = 8;
 const TEMPLATE_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Of the memory for machines, warm ones have one part of so many.
-const WARM_PART: u64 = 4;
+const WARM_PART: u64 = 2;
 /// CPU that machines may reserve for each core, in thousandths: requests are mostly idle.
 const CPU_OVERCOMMIT_MILLI: u64 = 4000;
 

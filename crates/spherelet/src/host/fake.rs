@@ -3,7 +3,7 @@
 use orrery_wire::{
     guest::{ProcessExit, reason},
     hello::{Hello, Welcome},
-    host::{Admission, AssignedInterface, Facts, HostReply, HostRequest, MachineSpec, MachineSummary},
+    host::{Admission, AssignedInterface, Facts, HostReply, HostRequest, MachineSpec, MachineSummary, WarmMachines},
     message,
     shim::{
         ContainerExit, ContainerStatus, MachineEnd, MachinePhase, MachineStatus, STREAM_HEADER_LENGTH, ShimReply,
@@ -126,6 +126,7 @@ impl FakeHost {
                     })
                     .collect(),
             ),
+            HostRequest::Warm => HostReply::Warm(WarmMachines { ready: 0, wanted: 0 }),
             HostRequest::Enrolment => HostReply::Enrolment(None),
             HostRequest::Facts => HostReply::Facts(facts()),
         }

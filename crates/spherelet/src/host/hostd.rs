@@ -1,7 +1,9 @@
 //! Questions to `hostd`.
 
 use super::link::{CallError, call};
-use orrery_wire::host::{Admission, Enrolment, Facts, HostReply, HostRequest, MachineSpec, MachineSummary, VERSIONS};
+use orrery_wire::host::{
+    Admission, Enrolment, Facts, HostReply, HostRequest, MachineSpec, MachineSummary, VERSIONS, WarmMachines,
+};
 use std::{path::PathBuf, time::Duration};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -64,6 +66,14 @@ impl Hostd {
         let doing = "ask hostd for its machines";
         match self.ask(&HostRequest::List, doing).await? {
             HostReply::Machines(machines) => Ok(machines),
+            _ => Err(CallError::Unexpected { doing }),
+        }
+    }
+
+    pub(crate) async fn warm(&self) -> Result<WarmMachines, CallError> {
+        let doing = "ask hostd for its warm machines";
+        match self.ask(&HostRequest::Warm, doing).await? {
+            HostReply::Warm(warm) => Ok(warm),
             _ => Err(CallError::Unexpected { doing }),
         }
     }

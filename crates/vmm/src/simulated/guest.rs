@@ -115,6 +115,7 @@ impl SimulatedGuest {
             }
             GuestRequest::Reset => {
                 self.configured = false;
+                self.volumes = Volumes::default();
                 Ok(None)
             }
             GuestRequest::StartContainer(spec) => {

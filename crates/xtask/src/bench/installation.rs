@@ -24,6 +24,7 @@ pub(super) struct Installation {
     program: PathBuf,
     directory: TempDir,
     pub(super) children: Children,
+    warm_machines: Option<u16>,
     purged: bool,
 }
 
@@ -44,7 +45,13 @@ impl Installation {
         let children = Children::guard().map_err(BenchError::io("listen for signals"))?;
         let directory = tempfile::Builder::new().prefix("orrery-bench-").tempdir_in("/var/tmp");
         let directory = directory.map_err(BenchError::io("make a directory in /var/tmp"))?;
-        Ok(Self { program, directory, children, purged: false })
+        Ok(Self { program, directory, children, warm_machines: None, purged: false })
+    }
+
+    /// Has so many machines of a size kept warm.
+    pub(super) fn with_warm_machines(mut self, machines: u16) -> Self {
+        self.warm_machines = Some(machines);
+        self
     }
 
     /// A place for files of the benchmark.
@@ -59,6 +66,7 @@ impl Installation {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).args(["--instance", NAME, "--state"]).arg(self.state()).stdin(Stdio::null());
+        command.envs(self.warm_machines.map(|machines| ("ORRERY_WARM_MACHINES", machines.to_string())));
         command
     }
 
@@ -115,6 +123,18 @@ impl Installation {
             pause(Duration::from_millis(200));
         }
         Err(BenchError::answer(log.display().to_string(), "it tells of no template"))
+    }
+
+    /// Waits until as many machines are warm as shall be; how long that took.
+    pub(super) fn wait_until_warm(&self, patience: Duration) -> Result<Duration, BenchError> {
+        let began = Instant::now();
+        while began.elapsed() < patience {
+            if self.status()?.iter().any(Row::is_warm) {
+                return Ok(began.elapsed());
+            }
+            pause(Duration::from_millis(50));
+        }
+        Err(BenchError::answer("orrery status", "not all machines are warm"))
     }
 
     /// Runs the program to its end; its standard output.

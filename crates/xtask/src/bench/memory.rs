@@ -26,10 +26,17 @@ pub(super) struct Held {
 pub(super) struct Row {
     kind: String,
     name: String,
+    state: String,
     pid: Option<u32>,
 }
 
 impl Row {
+    /// Whether this is the line of the warm machines, and all are there.
+    pub(super) fn is_warm(&self) -> bool {
+        self.kind == "warm"
+            && self.state.split_once(" of ").is_some_and(|(ready, wanted)| ready == wanted && ready != "0")
+    }
+
     /// The process of this line, if it is a machine's QEMU.
     pub(super) fn machine(&self) -> Option<u32> {
         self.pid.filter(|_| self.kind == "machine")

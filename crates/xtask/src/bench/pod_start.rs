@@ -22,12 +22,14 @@ pub(super) const IMAGE: &str = "docker.io/library/hello:latest";
 const WARM_UP: u16 = 3;
 /// How long templates may take to be made.
 const TEMPLATES: Duration = Duration::from_secs(180);
+/// How long machines may take to be warm.
+const WARM: Duration = Duration::from_secs(180);
 /// Memory that makes sizes which no pod before had, so that their machines boot, in MiB.
 const UNSEEN: [u32; 3] = [200, 350, 500];
 
 /// Makes an installation, measures, and removes it, whatever came of it.
 pub(super) fn run(root: &Path, program: &Path, options: &PodStart) -> Result<Vec<Measure>, BenchError> {
-    let installation = Installation::new(program)?;
+    let installation = Installation::new(program)?.with_warm_machines(options.burst);
     installation.kubectl()?;
     let archive = hello(root, installation.scratch())?;
     let podman = Podman::with_image(installation.scratch(), &archive, IMAGE)?;
@@ -41,16 +43,21 @@ pub(super) fn run(root: &Path, program: &Path, options: &PodStart) -> Result<Vec
     for run in 0..WARM_UP {
         api.first_output(&pod(&format!("warm-{run}"), None))?;
     }
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut theirs, mut refills) = (Vec::new(), Vec::new(), Vec::new());
+    installation.wait_until_warm(WARM)?;
     for run in 1..=options.runs {
         if run % 10 == 1 {
             note(&format!("pod and container, {run} of {}", options.runs));
         }
         ours.push(api.first_output(&pod(&format!("start-{run}"), None))?);
+        // Nothing else goes on while the other is measured.
+        refills.push(installation.wait_until_warm(WARM)?);
         theirs.push(podman.start(&installation.children, &format!("start-{run}"))?);
     }
     measures.extend(compared(&ours, &theirs)?);
+    measures.push(Measure::new("until the next machine is warm, median", spread(&refills)?.median, "s"));
     note(&format!("{} pods at once", options.burst));
+    installation.wait_until_warm(WARM)?;
     measures.extend(burst(&api, options.burst)?);
     note("pods whose machines boot");
     let cold: Result<Vec<_>, _> =
