@@ -12,6 +12,7 @@
 //! when the worker ends with its session, the machine goes on and the next worker finds it.
 
 use super::Shared;
+use super::api::PodApiError;
 use super::directory::Known;
 use super::machine::Images;
 use super::status_patch::status_patch;
@@ -35,6 +36,7 @@ use orrery_wire::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::Future,
     sync::Arc,
     time::Duration,
 };
@@ -223,19 +225,22 @@ impl Worker {
     async fn carry_out(&mut self, plan: PodPlan, specs: &BTreeMap<String, ContainerSpec>, machine: &Machine) -> Round {
         self.previous = plan.status.clone();
         plan.notices.iter().for_each(|notice| self.shared.events.tell(&self.pod, notice.clone()));
-        let published = self.publish(&plan.status).await;
-        let mut acted = false;
-        for action in &plan.actions {
-            if *action == Action::DeletePod && !published {
-                break;
+        let publishing = self.publishing(&plan.status);
+        // Who looks at a pod waits for nothing that its containers wait for, nor the other way round; but for its end.
+        let (published, applied) = if plan.actions.contains(&Action::DeletePod) {
+            match publishing.await {
+                Ok(published) => (Ok(published), self.apply_all(&plan.actions, specs, machine).await),
+                Err(error) => (Err(error), Ok(())),
             }
-            if let Err(error) = self.apply(action, specs, machine).await {
-                tracing::warn!(pod = self.pod.name, ?action, error = %chain(&error), "an action failed");
-                self.last_actions.clear();
-                return Round::Failed;
-            }
-            acted = true;
+        } else {
+            tokio::join!(publishing, self.apply_all(&plan.actions, specs, machine))
+        };
+        let published = self.published(published);
+        if applied.is_err() {
+            self.last_actions.clear();
+            return Round::Failed;
         }
+        let acted = !plan.actions.is_empty();
         // An action that changes nothing would be asked for again and again.
         let repeated = self.last_actions == plan.actions || matches!(machine, Machine::Silent);
         self.last_actions = plan.actions;
@@ -247,12 +252,38 @@ impl Worker {
         }
     }
 
-    /// Publishes the status when it differs. False when that has to be tried again.
-    async fn publish(&mut self, status: &PodStatus) -> bool {
-        let Some(patch) = status_patch(&self.pod, status) else { return true };
-        match self.shared.api.patch_status(&self.pod, &patch).await {
+    /// Carries the actions out in order, until one fails.
+    async fn apply_all(
+        &mut self,
+        actions: &[Action],
+        specs: &BTreeMap<String, ContainerSpec>,
+        machine: &Machine,
+    ) -> Result<(), ()> {
+        for action in actions {
+            if let Err(error) = self.apply(action, specs, machine).await {
+                tracing::warn!(pod = self.pod.name, ?action, error = %chain(&error), "an action failed");
+                return Err(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes the status when it differs; gives the pod as it is then.
+    fn publishing(&self, status: &PodStatus) -> impl Future<Output = Result<Option<PodView>, PodApiError>> + use<> {
+        let (api, pod, patch) = (self.shared.api.clone(), self.pod.clone(), status_patch(&self.pod, status));
+        async move {
+            match patch {
+                Some(patch) => api.patch_status(&pod, &patch).await.map(Some),
+                None => Ok(None),
+            }
+        }
+    }
+
+    /// Takes note of what came of publishing. False when that has to be tried again.
+    fn published(&mut self, published: Result<Option<PodView>, PodApiError>) -> bool {
+        match published {
             Ok(patched) => {
-                self.pod = Arc::new(patched);
+                self.pod = patched.map_or_else(|| self.pod.clone(), Arc::new);
                 true
             }
             Err(error) => {
@@ -333,7 +364,7 @@ pub(super) enum ApplyError {
     Host(#[from] CallError),
     /// The API did not do it.
     #[error("the Supervisor's API did not do it")]
-    Api(#[from] super::api::PodApiError),
+    Api(#[from] PodApiError),
     /// The host cannot do it now.
     #[error("the host refuses for now ({reason}): {message}")]
     Refused { reason: String, message: String },
