@@ -17,6 +17,7 @@ mod args;
 mod down;
 mod image;
 mod instance;
+mod kernel;
 mod roles;
 mod status;
 mod store;
@@ -74,6 +75,7 @@ fn is_role(command: &Command) -> bool {
         | Command::Kubeconfig(_)
         | Command::Ports
         | Command::Image(_)
+        | Command::Kernel(_)
         | Command::Store(_)
         | Command::Completion { .. } => false,
     }
@@ -112,6 +114,7 @@ async fn run(command: Command, instance: Instance) -> Result<(), Box<dyn Error +
             Ok(())
         }
         Command::Image(command) => image::run(&instance, command).await,
+        Command::Kernel(command) => kernel::run(&instance, command).await,
         Command::Store(command) => store::run(&instance, command).await,
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "orrery", &mut std::io::stdout());

@@ -12,6 +12,8 @@ const META_PACKAGE: &str = "linux-image-cloud-amd64";
 const PACKAGE_PREFIX: &str = "linux-image-";
 /// Names the kernel that apt gave.
 const APT_POINTER: &str = "apt-cloud";
+/// Names the lean kernel that was built last.
+const LEAN_POINTER: &str = "lean";
 
 /// A kernel of the cache.
 #[derive(Debug)]
@@ -45,6 +47,9 @@ pub enum KernelError {
         #[source]
         source: ModuleError,
     },
+    /// Nobody has built it here.
+    #[error("there is no lean kernel on this machine; build one with: orrery kernel build")]
+    NotBuilt,
     /// A file cannot be read or written.
     #[error("cannot use {}: check permissions and free space", path.display())]
     File {
@@ -60,6 +65,7 @@ pub enum KernelError {
 pub(super) fn cached(kernels: &Path, source: &KernelSource) -> Option<Kernel> {
     let name = match source {
         KernelSource::AptCloud => fs::read_to_string(kernels.join(APT_POINTER)).ok()?,
+        KernelSource::Lean => fs::read_to_string(kernels.join(LEAN_POINTER)).ok()?,
         KernelSource::Package(path) => package_name(path).ok()?,
     };
     open(&kernels.join(name.trim()))
@@ -72,7 +78,7 @@ pub(super) fn fetch(kernels: &Path, source: &KernelSource) -> Result<Kernel, Ker
         return Ok(kernel);
     }
     let in_cache = file_error(kernels);
-    sweep(kernels).map_err(&in_cache)?;
+    sweep(kernels, STAGING).map_err(&in_cache)?;
     let staging = tempfile::Builder::new().prefix(STAGING).tempdir_in(kernels).map_err(&in_cache)?;
     let name = match source {
         KernelSource::AptCloud => {
@@ -82,23 +88,49 @@ pub(super) fn fetch(kernels: &Path, source: &KernelSource) -> Result<Kernel, Ker
             unpack(kernels, &file, staging.path())?
         }
         KernelSource::Package(file) => unpack(kernels, file, staging.path())?,
+        KernelSource::Lean => return Err(KernelError::NotBuilt),
     };
     if *source == KernelSource::AptCloud {
-        let pointer = staging.path().join(APT_POINTER);
-        let written = fs::write(&pointer, &name).and_then(|()| File::open(&pointer)?.sync_all());
-        written.and_then(|()| fs::rename(&pointer, kernels.join(APT_POINTER))).map_err(in_cache)?;
+        point(kernels, APT_POINTER, &name, staging.path()).map_err(in_cache)?;
     }
     let missing = KernelError::NoKernel { package: name.clone(), missing: "it vanished from the cache" };
     open(&kernels.join(&name)).ok_or(missing)
 }
 
-const STAGING: &str = "staging-";
+/// Names a kernel, whole or not at all.
+fn point(kernels: &Path, pointer: &str, name: &str, staging: &Path) -> io::Result<()> {
+    let new = staging.join(pointer);
+    fs::write(&new, name).and_then(|()| File::open(&new)?.sync_all())?;
+    fs::rename(&new, kernels.join(pointer))
+}
 
-/// Removes what a killed process left. The cache is locked, so nobody is at work.
-fn sweep(kernels: &Path) -> io::Result<()> {
+/// A directory to work in, gone when it is dropped.
+pub(super) fn staging(kernels: &Path) -> Result<tempfile::TempDir, KernelError> {
+    tempfile::Builder::new().prefix(BUILDING).tempdir_in(kernels).map_err(file_error(kernels))
+}
+
+/// Moves the lean kernel in `made` into the cache; it is what [`KernelSource::Lean`] means from then on.
+pub(super) fn keep_lean(kernels: &Path, made: &Path, name: &str) -> Result<Kernel, KernelError> {
+    let work = staging(kernels)?;
+    let target = kernels.join(name);
+    // The same source and tools give the same kernel.
+    if open(&target).is_none() {
+        keep(made, &target)?;
+    }
+    point(kernels, LEAN_POINTER, name, work.path()).map_err(file_error(kernels))?;
+    open(&target)
+        .ok_or_else(|| KernelError::NoKernel { package: name.to_owned(), missing: "it vanished from the cache" })
+}
+
+const STAGING: &str = "staging-";
+/// Under a lock of its own: it is worked on for minutes.
+pub(super) const BUILDING: &str = "building-";
+
+/// Removes what a killed process left under names that begin so. A lock is held, so nobody is at work there.
+pub(super) fn sweep(kernels: &Path, prefix: &str) -> io::Result<()> {
     for entry in fs::read_dir(kernels)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(STAGING) {
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
             fs::remove_dir_all(entry.path())?;
         }
     }
@@ -143,15 +175,19 @@ fn unpack(kernels: &Path, file: &Path, staging: &Path) -> Result<String, KernelE
     fs::write(kernel.join("release"), &release).map_err(&error)?;
     let selected = modules::select(&library.join(&release), &kernel.join("modules"));
     selected.map_err(|source| KernelError::Modules { package: name.clone(), source })?;
-    let target = kernels.join(&name);
+    keep(&kernel, &kernels.join(&name))?;
+    Ok(name)
+}
+
+/// Moves a whole kernel to the place where it is found.
+fn keep(kernel: &Path, target: &Path) -> Result<(), KernelError> {
     // A half-made one of an older version; a whole one would have been found.
     if target.exists() {
-        fs::remove_dir_all(&target).map_err(file_error(&target))?;
+        fs::remove_dir_all(target).map_err(file_error(target))?;
     }
     // Everything is on disk before it gets the name under which it is found.
-    let synced = File::open(&kernel).and_then(|directory| Ok(rustix::fs::syncfs(directory)?));
-    synced.and_then(|()| fs::rename(&kernel, &target)).map_err(file_error(&target))?;
-    Ok(name)
+    let synced = File::open(kernel).and_then(|directory| Ok(rustix::fs::syncfs(directory)?));
+    synced.and_then(|()| fs::rename(kernel, target)).map_err(file_error(target))
 }
 
 fn file_error(path: &Path) -> impl Fn(io::Error) -> KernelError {

@@ -3,6 +3,7 @@
 //! ```text
 //! CACHE/lock                          taken while something is made
 //! CACHE/kernels/apt-cloud             the name of the kernel that was fetched with apt
+//! CACHE/kernels/lean                  the name of the kernel that was built here
 //! CACHE/kernels/NAME/vmlinuz, release, modules/NN-NAME.ko
 //! CACHE/initrds/HEX.cpio              by the digest of what is in it
 //! CACHE/rehearsals/HEX.erofs          by the digest of the guest's init
@@ -14,11 +15,13 @@ mod apt;
 mod cpio;
 mod initrd;
 mod kernel;
+mod lean;
 mod modules;
 mod rehearsal;
 
 pub use apt::AptError;
 pub use kernel::KernelError;
+pub use lean::{BuildStep, KernelTree, LeanError, build_lean};
 pub use modules::ModuleError;
 pub use rehearsal::{RehearsalError, rehearsal};
 
@@ -42,6 +45,8 @@ pub struct GuestBoot {
 pub enum KernelSource {
     /// Debian's cloud kernel, downloaded with apt if the cache has none.
     AptCloud,
+    /// The lean kernel that was built on this machine last, by [`build_lean`].
+    Lean,
     /// A kernel package that is at hand, for machines without a network.
     Package(PathBuf),
 }
@@ -70,6 +75,12 @@ pub enum PrepareError {
     /// The kernel cannot be had.
     #[error("cannot get a kernel for the guests")]
     Kernel(#[source] KernelError),
+}
+
+/// The release of a kernel that the cache has.
+#[must_use]
+pub fn cached_release(cache: &Path, kernel: &KernelSource) -> Option<String> {
+    kernel::cached(&cache.join("kernels"), kernel).map(|kernel| kernel.release)
 }
 
 /// Provides kernel and initial file system; `init` is a static program that becomes `/init`. Blocks, for a download of

@@ -46,7 +46,15 @@ fn crx_init() -> Result<PathBuf, Box<dyn Error + Send + Sync>> {
 
 /// The guest's kernel and first file system; quick when the cache has them.
 pub(crate) fn prepare_guest_boot(instance: &Instance) -> Result<GuestBoot, Box<dyn Error + Send + Sync>> {
-    Ok(guest_boot::prepare(&instance.cache(), &KernelSource::AptCloud, &crx_init()?)?)
+    prepare_guest_boot_with(instance, &crate::kernel::chosen(instance)?)
+}
+
+/// The same with a kernel that is not chosen yet.
+pub(crate) fn prepare_guest_boot_with(
+    instance: &Instance,
+    kernel: &KernelSource,
+) -> Result<GuestBoot, Box<dyn Error + Send + Sync>> {
+    Ok(guest_boot::prepare(&instance.cache(), kernel, &crx_init()?)?)
 }
 
 /// Everything that the host agent needs to know.

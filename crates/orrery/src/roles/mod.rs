@@ -3,7 +3,7 @@
 mod host;
 mod manager;
 
-pub(crate) use host::{hostd, hostd_config, prepare_guest_boot, shim, spherelet};
+pub(crate) use host::{hostd, hostd_config, prepare_guest_boot, prepare_guest_boot_with, shim, spherelet};
 pub(crate) use manager::{manager, manager_access, supervisor};
 
 use crate::instance::Instance;

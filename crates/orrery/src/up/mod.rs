@@ -13,7 +13,7 @@ use crate::{args::Up, down, instance::Instance, roles, say};
 use orrery_client::Access;
 use preflight::PreflightError;
 pub(crate) use preflight::qemu;
-use progress::Progress;
+pub(crate) use progress::{Progress, Step};
 use std::{error::Error, future::Future, time::Duration};
 
 /// Why `orrery up` did not get to its end.
@@ -52,7 +52,7 @@ impl Steps<'_> {
     async fn run<T>(
         &self,
         name: &'static str,
-        work: impl AsyncFnOnce(&progress::Step) -> Result<(T, String), StepError>,
+        work: impl AsyncFnOnce(&Step) -> Result<(T, String), StepError>,
     ) -> Result<T, UpError> {
         let step = self.progress.begin(name);
         let bounded: Result<_, _> = tokio::time::timeout(self.timeout, work(&step)).await;

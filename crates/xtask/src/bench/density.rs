@@ -22,7 +22,7 @@ const GOAL: f64 = 64.0;
 
 /// Makes an installation, measures, and removes it, whatever came of it.
 pub(super) fn run(root: &Path, program: &Path, options: &PodDensity) -> Result<Vec<Measure>, BenchError> {
-    let installation = Installation::new(program)?;
+    let installation = Installation::new(program)?.with_lean_kernel(options.kernels.as_deref())?;
     installation.kubectl()?;
     let archive = pod_start::hello(root, installation.scratch())?;
     let mut measures = machine();

@@ -54,6 +54,21 @@ impl Installation {
         self
     }
 
+    /// Has machines boot the lean kernel of another installation, when its kernels are given.
+    pub(super) fn with_lean_kernel(self, kernels: Option<&Path>) -> Result<Self, BenchError> {
+        let Some(kernels) = kernels else { return Ok(self) };
+        let cache = self.state().join("cache");
+        fs::create_dir_all(&cache).map_err(BenchError::io(format!("make {}", cache.display())))?;
+        let copied = Command::new("cp").arg("-r").arg(kernels).arg(cache.join("kernels")).output();
+        let copied = copied.map_err(BenchError::io("run cp"))?;
+        if !copied.status.success() || !cache.join("kernels/lean").exists() {
+            return Err(BenchError::answer(kernels.display().to_string(), "there is no lean kernel in it"));
+        }
+        let choice = cache.join("kernels/use");
+        fs::write(&choice, "lean").map_err(BenchError::io(format!("write {}", choice.display())))?;
+        Ok(self)
+    }
+
     /// A place for files of the benchmark.
     pub(super) fn scratch(&self) -> &Path {
         self.directory.path()

@@ -100,6 +100,9 @@ struct PodStart {
     /// The `orrery` to measure, with crx-init beside it [default: target/release/orrery]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+    /// The directory `cache/kernels` of an installation that has built the lean kernel, to measure with that.
+    #[arg(long, value_name = "DIRECTORY")]
+    kernels: Option<PathBuf>,
 }
 
 /// Options of `bench pod-density`.
@@ -114,6 +117,9 @@ struct PodDensity {
     /// The `orrery` to measure, with crx-init beside it [default: target/release/orrery]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+    /// The directory `cache/kernels` of an installation that has built the lean kernel, to measure with that.
+    #[arg(long, value_name = "DIRECTORY")]
+    kernels: Option<PathBuf>,
 }
 
 /// Options of `bench store`.

@@ -30,6 +30,7 @@ const UNSEEN: [u32; 3] = [200, 350, 500];
 /// Makes an installation, measures, and removes it, whatever came of it.
 pub(super) fn run(root: &Path, program: &Path, options: &PodStart) -> Result<Vec<Measure>, BenchError> {
     let installation = Installation::new(program)?.with_warm_machines(options.burst);
+    let installation = installation.with_lean_kernel(options.kernels.as_deref())?;
     installation.kubectl()?;
     let archive = hello(root, installation.scratch())?;
     let podman = Podman::with_image(installation.scratch(), &archive, IMAGE)?;
