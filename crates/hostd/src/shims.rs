@@ -265,7 +265,11 @@ impl Shims for HostShims {
             let mut connection = self.connect(place).await.ok()?;
             match connection.call(&ShimRequest::Status).await.ok()? {
                 ShimReply::Status(status) => Some(ShimView { pid: connection.peer_pid(), status: *status }),
-                ShimReply::Watching | ShimReply::Done | ShimReply::Streaming | ShimReply::Failed { .. } => None,
+                ShimReply::Stats(_)
+                | ShimReply::Watching
+                | ShimReply::Done
+                | ShimReply::Streaming
+                | ShimReply::Failed { .. } => None,
             }
         };
         timeout(VIEW, ask).await.ok().flatten()

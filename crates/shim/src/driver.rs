@@ -52,6 +52,7 @@ pub(crate) enum Order {
     Start { spec: Box<ContainerSpec>, attempt: u32, reply: Reply },
     Find { container: String, reply: oneshot::Sender<Result<ContainerHandle, Failure>> },
     FindGuest { reply: oneshot::Sender<Result<GuestHandle, Failure>> },
+    Streams { reply: oneshot::Sender<Result<(GuestHandle, Vec<(u32, String)>), Failure>> },
     Exit { reply: Reply },
 }
 
@@ -195,6 +196,7 @@ impl Driver {
             Order::Start { spec, attempt, reply } => self.start_container(*spec, attempt, reply),
             Order::Find { container, reply } => drop(reply.send(self.find_container(&container))),
             Order::FindGuest { reply } => drop(reply.send(self.find_guest())),
+            Order::Streams { reply } => drop(reply.send(self.find_guest().map(|guest| (guest, self.streams())))),
             Order::Exit { reply } => {
                 let outcome = match self.state {
                     State::Off => {

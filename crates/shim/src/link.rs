@@ -22,6 +22,7 @@ use orrery_wire::{
     guest::{GuestRequest, ToGuest, reason as guest_reason},
     hello::Hello,
     shim::reason,
+    stats::GuestStats,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -37,8 +38,17 @@ pub(crate) const QUICK: Duration = Duration::from_secs(10);
 /// How long a guest may take to start a process; emulated and cold it may take seconds.
 pub(crate) const START: Duration = Duration::from_secs(60);
 
-/// What the guest answered to a request: the process id of what it started, if it did.
-pub(crate) type Answer = Result<Option<u32>, Failure>;
+/// What the guest answered to a request.
+pub(crate) type Answer = Result<Given, Failure>;
+
+/// What a request was answered with.
+#[derive(Debug)]
+pub(crate) enum Given {
+    /// It was carried out.
+    Done,
+    /// What the guest uses.
+    Stats(Box<GuestStats>),
+}
 
 /// How a link ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +92,14 @@ impl Link {
             Failure::new(reason::GUEST_FAILED, text)
         };
         tokio::time::timeout(patience, exchange).await.map_err(timed_out)?
+    }
+
+    /// Asks the guest what it uses.
+    pub(crate) async fn stats(&self) -> Result<GuestStats, Failure> {
+        match self.request(GuestRequest::Stats, QUICK).await? {
+            Given::Stats(stats) => Ok(*stats),
+            Given::Done => Err(Failure::new(reason::GUEST_FAILED, "the guest did not tell what it uses")),
+        }
     }
 
     /// A new stream for a process that is about to be started.

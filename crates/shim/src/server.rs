@@ -1,6 +1,7 @@
 //! The socket: agreement on a version, then one reply to each request.
 
 use crate::{
+    clock,
     connection::{ConnectionError, Reader, Writer, split},
     driver::{Handle, Order},
     failure::{Failure, chain},
@@ -11,6 +12,7 @@ use orrery_wire::{
     guest::GuestRequest,
     hello::{Hello, Welcome, agree},
     shim::{ShimReply, ShimRequest, VERSIONS},
+    stats::MachineStats,
     volume::VolumeRequest,
 };
 use std::{sync::Arc, time::Duration};
@@ -97,6 +99,10 @@ async fn converse(stream: UnixStream, handle: Handle, closing: CancellationToken
             }
             ShimRequest::Volume(request) => outcome(make_volume(&handle, request).await),
             ShimRequest::SignalContainer { name, signal, all } => outcome(deliver(&handle, name, signal, all).await),
+            ShimRequest::Stats => match stats(&handle).await {
+                Ok(stats) => ShimReply::Stats(Box::new(stats)),
+                Err(failure) => failure.into(),
+            },
             ShimRequest::Exit => outcome(handle.order(|reply| Order::Exit { reply }).await),
         };
         writer.message(&reply).await?;
@@ -146,6 +152,11 @@ async fn deliver(handle: &Handle, name: String, signal: i32, all: bool) -> Resul
     let container = find(handle, name).await?;
     let request = GuestRequest::Signal { stream: container.stream, signal, all };
     container.link.request(request, QUICK).await.map(drop)
+}
+
+async fn stats(handle: &Handle) -> Result<MachineStats, Failure> {
+    let (guest, names) = handle.order(|reply| Order::Streams { reply }).await?;
+    Ok(MachineStats { unix_nanos: clock::now(), guest: guest.link.stats().await?, names })
 }
 
 async fn make_volume(handle: &Handle, request: VolumeRequest) -> Result<(), Failure> {

@@ -18,6 +18,7 @@
 
 use crate::{
     hello::Hello,
+    stats::GuestStats,
     volume::{VolumeMount, VolumeRequest},
 };
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,8 @@ pub enum GuestRequest {
         /// The host's clock at sending.
         unix_nanos: u64,
     },
+    /// Tells what the machine and its containers use. Answered by [`FromGuest::Stats`].
+    Stats,
     /// Ends every process, syncs and powers off. The answer comes before the power goes.
     PowerOff,
 }
@@ -281,6 +284,13 @@ pub enum FromGuest {
         id: u64,
         /// The process id in the guest, when one was started.
         pid: Option<u32>,
+    },
+    /// What the machine uses.
+    Stats {
+        /// The request's id.
+        id: u64,
+        /// As of now.
+        stats: Box<GuestStats>,
     },
     /// A request was refused or failed.
     Failed {

@@ -25,4 +25,5 @@ pub mod join;
 pub mod machine;
 pub mod message;
 pub mod shim;
+pub mod stats;
 pub mod volume;

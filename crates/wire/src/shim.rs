@@ -10,6 +10,7 @@
 
 use crate::{
     guest::{ContainerSpec, Identity, ProcessExit, ProcessSpec},
+    stats::MachineStats,
     volume::VolumeRequest,
 };
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,8 @@ pub enum ShimRequest {
         /// The port.
         port: u16,
     },
+    /// What the machine and its containers use. Answered by `Stats`.
+    Stats,
     /// Ends the shim itself; the machine must be off. Answered by `Done`.
     Exit,
 }
@@ -86,6 +89,8 @@ pub enum ShimRequest {
 pub enum ShimReply {
     /// Where the machine stands.
     Status(Box<MachineStatus>),
+    /// What the machine uses.
+    Stats(Box<MachineStats>),
     /// Statuses follow.
     Watching,
     /// Carried out.

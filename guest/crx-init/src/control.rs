@@ -9,11 +9,12 @@ use crate::launch::{Target, launch, launch_forwarder, launch_reaper};
 use crate::process::Process;
 use crate::refusal::Refusal;
 use crate::rootfs::Rootfs;
-use crate::{cgroup, devices, identity, rootfs, sys, volume};
+use crate::{cgroup, devices, identity, rootfs, stats, sys, volume};
 use orrery_wire::guest::{
     ContainerSpec, ExecSpec, FromGuest, GuestRequest, Identity, ProcessSpec, ToGuest, VERSIONS, reason,
 };
 use orrery_wire::hello::{Hello, agree};
+use orrery_wire::stats::GuestStats;
 use rustix::fd::AsFd;
 use rustix::termios::Winsize;
 use rustix::time::{ClockId, clock_gettime};
@@ -26,6 +27,8 @@ const LAST_EXITS: Duration = Duration::from_secs(2);
 enum Outcome {
     /// Carried out.
     Done,
+    /// What was asked for.
+    Stats(Box<GuestStats>),
     /// Under way: the answer comes with a process's start or the machine's end.
     Later,
 }
@@ -37,6 +40,7 @@ impl Agent {
             Ok(ToGuest::Hello(hello)) => self.hello(&hello),
             Ok(ToGuest::Request { id, request }) => {
                 let answer = match self.carry_out(id, request) {
+                    Ok(Outcome::Stats(stats)) => FromGuest::Stats { id, stats },
                     Ok(Outcome::Later) => return,
                     Ok(Outcome::Done) => FromGuest::Done { id, pid: None },
                     Err(Refusal { reason, message }) => FromGuest::Failed { id, reason, message },
@@ -76,6 +80,7 @@ impl Agent {
             GuestRequest::Signal { stream, signal, all } => self.signal(stream, signal, all),
             GuestRequest::Resize { stream, rows, columns } => self.resize(stream, rows, columns),
             GuestRequest::RemoveContainer { stream } => self.remove_ended(stream),
+            GuestRequest::Stats => Ok(Outcome::Stats(Box::new(self.stats()))),
             GuestRequest::SetClock { unix_nanos } => identity::set_clock(unix_nanos).map(|()| Outcome::Done),
             GuestRequest::PowerOff => {
                 for container in self.containers.values() {
@@ -110,6 +115,10 @@ impl Agent {
         devices::release()?;
         self.configured = false;
         Ok(Outcome::Done)
+    }
+
+    fn stats(&self) -> GuestStats {
+        stats::read(self.containers.iter().map(|(stream, container)| (*stream, container.rootfs.usage())))
     }
 
     fn start_container(&mut self, id: u64, spec: ContainerSpec) -> Result<Outcome, Refusal> {

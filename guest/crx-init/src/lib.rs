@@ -41,6 +41,7 @@ mod program;
 mod reaper;
 mod refusal;
 mod rootfs;
+mod stats;
 mod sys;
 mod user;
 mod volume;

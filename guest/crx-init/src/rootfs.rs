@@ -10,6 +10,7 @@
 use crate::identity::{ETC, ETC_FILES};
 use crate::refusal::{Doing, Refusal};
 use orrery_wire::guest::{MAX_TERMINATION_MESSAGE, reason};
+use orrery_wire::stats::FilesystemStats;
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -48,6 +49,11 @@ impl Rootfs {
     /// The container's `/`.
     pub(crate) fn root(&self) -> PathBuf {
         self.directory.join("root")
+    }
+
+    /// The room in its writable layer.
+    pub(crate) fn usage(&self) -> Option<FilesystemStats> {
+        crate::stats::filesystem(&self.directory.join("rw"))
     }
 
     /// Where the container's copies of [`ETC_FILES`] lie.

@@ -12,6 +12,7 @@
 use crate::refusal::{Doing, Refusal};
 use crate::rootfs::find_disk;
 use orrery_wire::guest::reason;
+use orrery_wire::stats::FilesystemStats;
 use orrery_wire::volume::{FilePiece, MAX_PUBLISHED_BYTES, Medium, SCRATCH_SERIAL, VolumeRequest, VolumeStep};
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
@@ -46,6 +47,11 @@ pub(crate) fn carry_out(request: &VolumeRequest) -> Result<(), Refusal> {
         VolumeStep::Publish => publish(&target),
     }
     .map_err(|refusal| Refusal { message: format!("volume {}: {}", request.volume, refusal.message), ..refusal })
+}
+
+/// The room on the scratch disk, while volumes lie on it.
+pub(crate) fn scratch_usage() -> Option<FilesystemStats> {
+    Path::new(SCRATCH).exists().then(|| crate::stats::filesystem(Path::new(SCRATCH))).flatten()
 }
 
 /// Takes every volume away, with what is in it. Nobody may have it mounted.

@@ -55,6 +55,12 @@ impl Driver {
             .ok_or_else(|| Failure::new(guest_reason::NOT_FOUND, format!("no container {name:?} runs in this machine")))
     }
 
+    /// The running containers, by their streams.
+    pub(super) fn streams(&self) -> Vec<(u32, String)> {
+        let running = self.boot.iter().flat_map(|boot| &boot.running);
+        running.map(|(name, container)| (container.stream, name.clone())).collect()
+    }
+
     pub(super) fn find_guest(&self) -> Result<GuestHandle, Failure> {
         let boot = self.boot.as_ref().filter(|boot| self.state == State::Running && boot.exit.is_none());
         let boot = boot.ok_or_else(not_running)?;

@@ -1,7 +1,7 @@
 //! Where a frame from the guest belongs.
 
 use super::{
-    Answer,
+    Answer, Given,
     streams::{Shared, StreamEnds},
     window::StreamEnd,
 };
@@ -135,7 +135,8 @@ impl Registry {
                 }
                 Ok(())
             }
-            FromGuest::Done { id, pid } => self.answer(id, Ok(pid)),
+            FromGuest::Done { id, pid: _ } => self.answer(id, Ok(Given::Done)),
+            FromGuest::Stats { id, stats } => self.answer(id, Ok(Given::Stats(stats))),
             FromGuest::Failed { id, reason, message } => self.answer(id, Err(Failure::of_guest(&reason, &message))),
             FromGuest::Exited { stream, exit } => {
                 self.stream(stream)?.end(StreamEnd::Exited(exit));

@@ -9,6 +9,7 @@ use orrery_wire::{
     frame::{CONTROL_STREAM, Frame, FrameKind, INITIAL_CREDIT, MAX_PAYLOAD},
     guest::{FromGuest, GuestRequest, ProcessExit, ToGuest, VERSIONS, reason},
     hello::agree,
+    stats::{GroupStats, GuestStats},
 };
 use std::{
     collections::BTreeMap,
@@ -97,6 +98,12 @@ impl SimulatedGuest {
         if self.fault == Some(Fault::FallsSilent) && self.configured {
             return;
         }
+        if request == GuestRequest::Stats && self.configured {
+            let containers = self.processes.iter().filter(|(stream, process)| **stream == process.container);
+            let containers = containers.map(|(stream, _)| GroupStats { stream: *stream, ..GroupStats::default() });
+            let stats = GuestStats { containers: containers.collect(), ..GuestStats::default() };
+            return self.say(&FromGuest::Stats { id, stats: Box::new(stats) });
+        }
         let answer = match self.carry_out(request) {
             Ok(pid) => FromGuest::Done { id, pid },
             Err((reason, message)) => FromGuest::Failed { id, reason: reason.into(), message },
@@ -148,7 +155,7 @@ impl SimulatedGuest {
                 false => Err((reason::NOT_FOUND, "there is no such process".into())),
             },
             GuestRequest::Volume(request) => self.volumes.carry_out(request).map(|()| None),
-            GuestRequest::RemoveContainer { .. } | GuestRequest::SetClock { .. } => Ok(None),
+            GuestRequest::RemoveContainer { .. } | GuestRequest::SetClock { .. } | GuestRequest::Stats => Ok(None),
             GuestRequest::PowerOff => {
                 if self.fault != Some(Fault::IgnoresPowerOff) {
                     self.ended = Some("guest-shutdown");
