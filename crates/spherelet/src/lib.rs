@@ -13,7 +13,7 @@
 //!                                          │     └── worker   observes, plans, applies; wakes on pod, shim and timer
 //!                                          ├── collector  removes images that nobody needs
 //!                                          ├── events     one task that writes Events, fed by a bounded queue
-//!                                          └── server     the kubelet port: logs, exec, attach over mutual TLS
+//!                                          └── server     the kubelet port: logs, exec, attach, what is used, over mutual TLS
 //! ```
 //!
 //! A session lives as long as the credentials that it was made with; when `hostd` has others, all of it begins anew.
@@ -35,6 +35,7 @@ mod pods;
 mod probe;
 mod server;
 mod session;
+mod stats;
 
 pub use config::{Config, RunError};
 pub use images::{ImageLookupError, ImageSource, Pulled, Pulling, ResolvedImage};

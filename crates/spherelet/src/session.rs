@@ -7,7 +7,8 @@ use crate::{
     images::ImageSource,
     node::{self, chain},
     pods::{Directory, PodsTask},
-    server,
+    server::{self, Served},
+    stats::Stats,
 };
 use orrery_client::Access;
 use orrery_identity::Credentials;
@@ -113,11 +114,13 @@ async fn session(
     let serving = credentials(&enrolment.serving_certificate_pem, &enrolment.serving_key_pem);
     let tls = server::tls(&serving, &enrolment.kubelet_client_ca_pem).map_err(SessionError::Serving)?;
     let directory = Directory::default();
+    let stats = Stats::new(directory.clone(), config.image_store.clone());
+    let served = Served { directory: directory.clone(), stats, node: config.node.to_string() };
     let mut tasks = JoinSet::new();
     let port = listener.local_addr().map_or(enrolment.kubelet_port, |address| address.port());
     tasks.spawn(node::keep(config.clone(), port, hostd.clone(), images.clone(), client.clone(), ends.clone()));
     tasks.spawn(collector::run(hostd.clone(), images.clone(), ends.clone()));
-    tasks.spawn(server::serve(listener.clone(), tls, directory.clone(), ends.clone()));
+    tasks.spawn(server::serve(listener.clone(), tls, served, ends.clone()));
     let pods = PodsTask {
         node: config.node.clone(),
         host_ip: facts.management_address,

@@ -9,6 +9,7 @@ use orrery_wire::{
         ContainerExit, ContainerStatus, MachineEnd, MachinePhase, MachineStatus, STREAM_HEADER_LENGTH, ShimReply,
         ShimRequest, StreamKind, StreamMessage,
     },
+    stats::{GroupStats, GuestStats, MachineStats},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -199,6 +200,13 @@ impl FakeShim {
         self.status.borrow().clone()
     }
 
+    /// The container `main` has used a second of CPU time.
+    fn stats() -> MachineStats {
+        let group = GroupStats { stream: 1, cpu_nanos: 1_000_000_000, ..GroupStats::default() };
+        let guest = GuestStats { containers: vec![group], ..GuestStats::default() };
+        MachineStats { unix_nanos: 1_000_000_000, guest, names: vec![(1, "main".into())] }
+    }
+
     fn change(&self, change: impl FnOnce(&mut MachineStatus)) {
         self.status.send_modify(|status| {
             status.sequence += 1;
@@ -230,6 +238,7 @@ impl FakeShim {
                 self.requests.lock().unwrap().push(request.clone());
             }
             match request {
+                ShimRequest::Stats => peer.send(&ShimReply::Stats(Box::new(Self::stats()))).await,
                 ShimRequest::Status => peer.send(&ShimReply::Status(Box::new(self.status()))).await,
                 ShimRequest::Watch => {
                     peer.send(&ShimReply::Watching).await;
@@ -302,6 +311,7 @@ impl FakeShim {
                 }
             }
             ShimRequest::Status
+            | ShimRequest::Stats
             | ShimRequest::Watch
             | ShimRequest::Volume(_)
             | ShimRequest::Exec { .. }

@@ -4,6 +4,7 @@ use super::link::{CallError, Link, LinkError, call};
 use orrery_wire::{
     guest::{ContainerSpec, Identity, ProcessSpec},
     shim::{MachineStatus, STREAM_HEADER_LENGTH, ShimReply, ShimRequest, StreamKind, StreamMessage, VERSIONS},
+    stats::MachineStats,
     volume::VolumeRequest,
 };
 use std::{io, path::PathBuf, time::Duration};
@@ -59,6 +60,14 @@ impl Shim {
         let doing = "watch the machine";
         match self.ask(&ShimRequest::Watch, doing, SHORT).await? {
             (ShimReply::Watching, link) => Ok(ShimWatch { link }),
+            _ => Err(CallError::Unexpected { doing }),
+        }
+    }
+
+    pub(crate) async fn stats(&self) -> Result<MachineStats, CallError> {
+        let doing = "ask the shim what the machine uses";
+        match self.ask(&ShimRequest::Stats, doing, SHORT).await?.0 {
+            ShimReply::Stats(stats) => Ok(*stats),
             _ => Err(CallError::Unexpected { doing }),
         }
     }

@@ -24,6 +24,14 @@ pub(crate) struct Known {
     pub(crate) containers: Arc<Vec<ContainerView>>,
 }
 
+/// A pod.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PodName {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) uid: MachineId,
+}
+
 /// One pod of the directory.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
@@ -66,6 +74,16 @@ impl Directory {
     /// What is known of a pod's machine, and of its changes.
     pub(crate) fn facts(&self, namespace: &str, name: &str) -> Option<watch::Receiver<Known>> {
         self.lock().get(&(namespace.to_owned(), name.to_owned())).map(|entry| entry.facts.clone())
+    }
+
+    /// Every pod with a machine, and what is known of that.
+    pub(crate) fn machines(&self) -> Vec<(PodName, Known)> {
+        let pods = self.lock();
+        let known = pods.iter().map(|((namespace, name), entry)| {
+            let pod = PodName { namespace: namespace.clone(), name: name.clone(), uid: entry.uid };
+            (pod, entry.facts.borrow().clone())
+        });
+        known.filter(|(_, known)| known.shim_socket.is_some()).collect()
     }
 
     /// The objects of all pods, in no order.

@@ -17,7 +17,7 @@ mod tests;
 #[cfg(test)]
 mod worker_tests;
 
-pub(crate) use directory::{Directory, Known};
+pub(crate) use directory::{Directory, Known, PodName};
 pub use machine::POOL;
 
 use crate::{host::Hostd, images::ImageSource, node::chain};

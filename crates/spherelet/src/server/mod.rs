@@ -16,7 +16,11 @@ mod upgrade;
 #[cfg(test)]
 mod tests;
 
-use crate::{node::chain, pods::Directory};
+use crate::{
+    node::chain,
+    pods::Directory,
+    stats::{self, Stats},
+};
 use http::{Method, Request, Response, StatusCode};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -36,6 +40,15 @@ const CONNECTIONS: usize = 256;
 /// How long a client may take for its TLS handshake and for its request's head.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// What the port tells of.
+#[derive(Debug, Clone)]
+pub(crate) struct Served {
+    pub(crate) directory: Directory,
+    pub(crate) stats: Stats,
+    /// The node's name.
+    pub(crate) node: String,
+}
+
 /// TLS settings of the port.
 pub(crate) fn tls(serving: &Credentials, client_ca_pem: &str) -> Result<Arc<ServerConfig>, IdentityError> {
     // HTTP/1.1 only: exec and attach take the connection over.
@@ -43,12 +56,7 @@ pub(crate) fn tls(serving: &Credentials, client_ca_pem: &str) -> Result<Arc<Serv
 }
 
 /// Serves until `ends`; then what is open is closed.
-pub(crate) async fn serve(
-    listener: Arc<TcpListener>,
-    tls: Arc<ServerConfig>,
-    directory: Directory,
-    ends: CancellationToken,
-) {
+pub(crate) async fn serve(listener: Arc<TcpListener>, tls: Arc<ServerConfig>, served: Served, ends: CancellationToken) {
     let acceptor = TlsAcceptor::from(tls);
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let tasks = TaskTracker::new();
@@ -74,11 +82,11 @@ pub(crate) async fn serve(
             tracing::warn!(%peer, "a connection from another machine was closed");
             continue;
         }
-        let (acceptor, directory, ends) = (acceptor.clone(), directory.clone(), ends.clone());
+        let (acceptor, served, ends) = (acceptor.clone(), served.clone(), ends.clone());
         tasks.spawn(async move {
             tokio::select! {
                 () = ends.cancelled() => {}
-                () = connection(socket, acceptor, directory, ends.clone()) => {}
+                () = connection(socket, acceptor, served, ends.clone()) => {}
             }
             drop(slot);
         });
@@ -93,7 +101,7 @@ fn from_here(listener: &TcpListener, peer: SocketAddr) -> bool {
     address.is_loopback() || listener.local_addr().is_ok_and(|own| own.ip().to_canonical() == address)
 }
 
-async fn connection(socket: TcpStream, acceptor: TlsAcceptor, directory: Directory, ends: CancellationToken) {
+async fn connection(socket: TcpStream, acceptor: TlsAcceptor, served: Served, ends: CancellationToken) {
     let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(socket)).await;
     let stream = match handshake {
         Ok(Ok(stream)) => stream,
@@ -104,8 +112,8 @@ async fn connection(socket: TcpStream, acceptor: TlsAcceptor, directory: Directo
         Err(_) => return,
     };
     let service = service_fn(move |request| {
-        let (directory, ends) = (directory.clone(), ends.clone());
-        async move { Ok::<_, Infallible>(handle(request, &directory, ends).await) }
+        let (served, ends) = (served.clone(), ends.clone());
+        async move { Ok::<_, Infallible>(handle(request, &served, ends).await) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HANDSHAKE);
@@ -116,16 +124,19 @@ async fn connection(socket: TcpStream, acceptor: TlsAcceptor, directory: Directo
 }
 
 /// Answers one request.
-async fn handle(request: Request<Incoming>, directory: &Directory, ends: CancellationToken) -> Response<Body> {
+async fn handle(request: Request<Incoming>, served: &Served, ends: CancellationToken) -> Response<Body> {
     let route = match route::parse(request.method(), request.uri()) {
         Ok(route) => route,
         Err(RouteError::NotFound) => return reply::text(StatusCode::NOT_FOUND, "404 page not found"),
         Err(RouteError::Method) => return reply::text(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed"),
         Err(RouteError::Malformed(message)) => return reply::text(StatusCode::BAD_REQUEST, message),
     };
+    let Served { directory, stats, node } = served;
     match route {
         Route::Healthz => reply::text(StatusCode::OK, "ok"),
         Route::Metrics => reply::metrics(directory),
+        Route::ResourceMetrics => reply::exposition(stats::exposition(&stats.usage().await)),
+        Route::Summary => reply::json(&stats::summary(node, &stats.usage().await)),
         Route::Pods => reply::pods(directory),
         Route::Logs { place, query } => logs::answer(directory, &place, &query),
         Route::Exec { place, options } => upgrade::exec(request, directory, &place, options, ends).await,

@@ -24,6 +24,16 @@ pub(super) fn text(status: StatusCode, message: impl Into<String>) -> Response<B
     with_type(status, "text/plain; charset=utf-8", message.into())
 }
 
+/// A JSON document.
+pub(super) fn json(document: &serde_json::Value) -> Response<Body> {
+    with_type(StatusCode::OK, "application/json", document.to_string())
+}
+
+/// Numbers as Prometheus reads them.
+pub(super) fn exposition(text: String) -> Response<Body> {
+    with_type(StatusCode::OK, "text/plain; version=0.0.4", text)
+}
+
 /// The pods of this node.
 pub(super) fn pods(directory: &Directory) -> Response<Body> {
     let objects = directory.objects();
@@ -48,5 +58,5 @@ pub(super) fn metrics(directory: &Directory) -> Response<Body> {
         gauge("spherelet_machines", "Machines of pods that this host holds.", machines),
         gauge("kubelet_running_containers", "Containers that run.", containers),
     ];
-    with_type(StatusCode::OK, "text/plain; version=0.0.4", metrics.concat())
+    exposition(metrics.concat())
 }

@@ -26,6 +26,8 @@ pub(super) struct StreamOptions {
 pub(super) enum Route {
     Healthz,
     Metrics,
+    ResourceMetrics,
+    Summary,
     Pods,
     Logs { place: Place, query: String },
     Exec { place: Place, options: StreamOptions },
@@ -48,6 +50,8 @@ pub(super) fn parse(method: &Method, uri: &Uri) -> Result<Route, RouteError> {
     let (route, streams) = match segments.as_slice() {
         ["healthz"] => (Route::Healthz, false),
         ["metrics"] => (Route::Metrics, false),
+        ["metrics", "resource"] => (Route::ResourceMetrics, false),
+        ["stats", "summary"] => (Route::Summary, false),
         ["pods"] => (Route::Pods, false),
         ["containerLogs", namespace, pod, container] => {
             (Route::Logs { place: place(namespace, pod, container), query: query.to_owned() }, false)

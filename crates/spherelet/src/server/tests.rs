@@ -3,8 +3,8 @@
 mod ports;
 mod spdy;
 
-use super::{serve, tls};
-use crate::{host::fake::FakeShim, pods::Directory, pods::Known};
+use super::{Served, serve, tls};
+use crate::{host::fake::FakeShim, pods::Directory, pods::Known, stats::Stats};
 use futures::{SinkExt, StreamExt};
 use orrery_identity::{Authority, Profile, Usage};
 use orrery_lifecycle::pod::PodView;
@@ -29,7 +29,7 @@ struct Port {
     clients: Authority,
     serving_ca: String,
     shim: Arc<FakeShim>,
-    _facts: watch::Sender<Known>,
+    facts: watch::Sender<Known>,
     _ends: tokio_util::sync::DropGuard,
 }
 
@@ -88,9 +88,11 @@ async fn port() -> Port {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let ends = CancellationToken::new();
-    tokio::spawn(serve(Arc::new(listener), config, pods, ends.clone()));
+    let stats = Stats::new(pods.clone(), directory.path().to_owned());
+    let served = Served { directory: pods, stats, node: "host-1".into() };
+    tokio::spawn(serve(Arc::new(listener), config, served, ends.clone()));
     let serving_ca = serving.certificate_pem().to_owned();
-    Port { address, directory, clients, serving_ca, shim, _facts: facts_in, _ends: ends.drop_guard() }
+    Port { address, directory, clients, serving_ca, shim, facts: facts_in, _ends: ends.drop_guard() }
 }
 
 impl Port {
@@ -155,6 +157,28 @@ async fn logs_of_this_attempt_and_of_the_one_before_are_sent() {
     assert!(port.get("/containerLogs/demo/hello/other").await.starts_with("HTTP/1.1 404"));
     assert!(port.get("/containerLogs/demo/none/main").await.starts_with("HTTP/1.1 404"));
     assert!(port.get("/containerLogs/demo/hello/main?tailLines=x").await.starts_with("HTTP/1.1 400"));
+}
+
+#[tokio::test]
+async fn what_machines_use_is_told_and_one_that_is_silent_holds_nobody_up() {
+    let port = port().await;
+    let summary = port.get("/stats/summary").await;
+    let (_, body) = summary.split_once("\r\n\r\n").unwrap();
+    let summary: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
+    let container = &summary["pods"][0]["containers"][0];
+    assert_eq!(
+        (&container["name"], &container["cpu"]["usageCoreNanoSeconds"]),
+        (&json!("main"), &json!(1_000_000_000))
+    );
+    assert!(summary["node"]["memory"]["workingSetBytes"].as_u64().unwrap() > 0);
+    let metrics = port.get("/metrics/resource").await;
+    let line = "container_cpu_usage_seconds_total{container=\"main\",namespace=\"demo\",pod=\"hello\"} 1 1000";
+    assert!(metrics.contains(line) && metrics.contains("resource_scrape_error 0"), "{metrics}");
+    // Its shim is gone.
+    let nowhere = port.directory.path().join("nowhere.sock");
+    port.facts.send_modify(|known| known.shim_socket = Some(nowhere));
+    let metrics = port.get("/metrics/resource").await;
+    assert!(metrics.contains("resource_scrape_error 1") && metrics.contains("node_cpu_usage"), "{metrics}");
 }
 
 #[tokio::test]
