@@ -35,24 +35,40 @@ def run(*command, cwd=None):
 
 def closure(package, follow):
     """The package and what it depends on, as far as `follow(name, section)` says."""
-    found, queue = [], [package]
-    while queue:
-        name = queue.pop(0)
-        if name in found:
-            continue
-        fields = dict(
-            line.split(": ", 1)
-            for line in run("apt-cache", "show", "--no-all-versions", name).splitlines()
-            if re.match(r"[A-Za-z-]+: ", line)
-        )
-        if name != package and not follow(name, fields.get("Section", "")):
-            continue
-        found.append(name)
-        for field in ("Pre-Depends", "Depends"):
-            for alternatives in filter(None, fields.get(field, "").split(",")):
-                # The first alternative is the one that Debian prefers.
-                queue.append(re.split(r"[ (|:]", alternatives.strip(), maxsplit=1)[0])
+    found, level, seen = [], [package], set()
+    while level:
+        needed = []
+        # One call for all: each reads the whole cache.
+        for name, fields in described(level).items():
+            if name != package and not follow(name, fields.get("Section", "")):
+                continue
+            found.append(name)
+            for field in ("Pre-Depends", "Depends"):
+                for alternatives in filter(None, fields.get(field, "").split(",")):
+                    # The first alternative is the one that Debian prefers.
+                    needed.append(re.split(r"[ (|:]", alternatives.strip(), maxsplit=1)[0])
+        seen = seen | set(level)
+        level = [name for name in dict.fromkeys(needed) if name not in seen]
     return found
+
+
+def described(packages):
+    """The fields of packages, by name; a name that several packages provide has none."""
+    shown = {}
+    for paragraph in run("apt-cache", "show", "--no-all-versions", *packages).split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if re.match(r"[A-Za-z-]+: ", line))
+        if "Package" in fields:
+            shown.setdefault(fields["Package"], fields)
+    return shown
+
+
+def dependency(package, prefix):
+    """The first package whose name starts with `prefix` that a package, which stands for the newest version, depends on."""
+    for line in run("apt-cache", "depends", "--important", package).splitlines():
+        kind, _, name = line.strip().partition(": ")
+        if kind in ("PreDepends", "Depends") and name.startswith(prefix):
+            return name
+    raise Failure(f"{package} depends on no {prefix}*; run apt-get update")
 
 
 def unpack(packages, root):
@@ -100,6 +116,27 @@ def busybox(root):
         os.makedirs(os.path.dirname(place), exist_ok=True)
         if not os.path.lexists(place):
             os.symlink("/bin/busybox", place)
+
+
+def directory(root, path, owner=0):
+    """Makes a directory of the image that a user of it may write into."""
+    target = os.path.join(root, path)
+    os.makedirs(target, exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(target, owner, owner)
+        os.chmod(target, 0o700)
+    else:
+        # Nothing can be given to another then, see `layer`.
+        os.chmod(target, 0o777)
+
+
+def server(root, package, *parts, without=()):
+    """Fills the image with a package, those of `parts` that it needs, their libraries, and a shell; nothing whose name starts with
+    one of `without`."""
+    def follow(name, section):
+        return not name.startswith(tuple(without)) and (section == "libs" or name in parts)
+    unpack(closure(package, follow), root)
+    busybox(root)
 
 
 def layer(root):

@@ -65,6 +65,38 @@ fn the_nginx_image_can_be_imported_and_its_settings_are_right() {
 }
 
 #[test]
+fn the_redis_image_can_be_imported_and_its_data_is_its_users() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let Some(image) = import(directory.path(), "redis-image", "redis:latest") else { return };
+    assert_eq!((image.config.cmd[0].as_str(), image.config.exposed_ports[0].as_str()), ("redis-server", "6379/tcp"));
+    assert_eq!(image.config.user, "999:999");
+    let said = run_inside(directory.path(), &["sh", "-c", "redis-server --version; stat -c %u /data"]);
+    assert!(said.starts_with("Redis server v=") && said.ends_with("\n999\n"), "{said}");
+}
+
+#[test]
+fn the_python_image_can_be_imported_and_has_the_standard_library() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let Some(image) = import(directory.path(), "python-image", "python:latest") else { return };
+    assert_eq!(image.config.cmd, ["python3"]);
+    let program = "import ctypes, decimal, http.server, lzma, sqlite3, ssl; print(sum(map(int, '42')))";
+    assert_eq!(run_inside(directory.path(), &["python", "-c", program]), "6\n");
+}
+
+#[test]
+fn the_postgres_image_can_be_imported_and_asks_for_a_password() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let Some(image) = import(directory.path(), "postgres-image", "postgres:latest") else { return };
+    assert_eq!((image.config.entrypoint[0].as_str(), image.config.user.as_str()), ("start-postgres", "999:999"));
+    let refused = run_inside(directory.path(), &["env", "PGDATA=/data", "start-postgres", "postgres"]);
+    assert!(refused.starts_with("set POSTGRES_PASSWORD"), "{refused}");
+    let versions = "postgres --version; psql --version; initdb --version";
+    let versions = run_inside(directory.path(), &["sh", "-c", versions]);
+    let named: Vec<&str> = versions.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(named, ["postgres", "psql", "initdb"]);
+}
+
+#[test]
 fn the_kernel_is_fetched_once_and_the_initial_file_system_follows_the_init() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (cache, init) = (directory.path().join("cache"), directory.path().join("init"));
