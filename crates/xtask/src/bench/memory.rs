@@ -147,7 +147,7 @@ Private_Hugetlb:       0 kB
     #[test]
     fn every_row_brings_its_parent_once() {
         let own = std::process::id();
-        let row = |kind: &str, name: &str, pid| Row { kind: kind.into(), name: name.into(), pid };
+        let row = |kind: &str, name: &str, pid| Row { kind: kind.into(), name: name.into(), state: String::new(), pid };
         let rows = [
             row("role", "manager", Some(own)),
             row("role", "gone", None),
