@@ -8,7 +8,7 @@ use std::time::Duration;
 pub(super) struct Measure {
     pub(super) name: String,
     pub(super) value: f64,
-    /// `s`, `MiB`, or `1` for a bare number.
+    /// `s`, `ms`, `MiB`, `MiB/s`, or `1` for a bare number.
     pub(super) unit: &'static str,
     /// What the value should stay below, or reach, in the same unit; `met` knows which.
     pub(super) goal: Option<f64>,
@@ -94,7 +94,7 @@ pub(super) fn table(measures: &[Measure]) -> String {
     let rows: Vec<[String; 7]> = std::iter::once(head).chain(measures.iter().map(Measure::cells)).collect();
     let width = rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0);
     let line = |[name, value, unit, goal, peer, ratio, met]: &[String; 7]| {
-        format!("{name:<width$}  {value:>9} {unit:<4} {goal:>9} {peer:>9} {ratio:>6} {met:>4}")
+        format!("{name:<width$}  {value:>9} {unit:<5} {goal:>9} {peer:>9} {ratio:>6} {met:>4}")
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }

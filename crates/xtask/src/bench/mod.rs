@@ -7,6 +7,7 @@
 //!   server beside a bare one. `engines`: the programs that these two run.
 //! * `installation`, `steps`: an installation of the benchmark's own, and what `orrery up` says.
 //! * `pod_start`, `density`: pods as a client sees them start, and what they hold when they do nothing.
+//! * `streams`: what goes between a client and a container, by exec and in logs.
 //! * `pods`, `bare`, `podman`: a pod's start, and its peers, a machine with nothing in it and a container.
 //! * `memory`: what processes hold. `measure`: a number and how it is printed. `interrupt`: children that end with us.
 
@@ -23,6 +24,7 @@ mod podman;
 mod pods;
 mod steps;
 mod store;
+mod streams;
 mod up;
 
 use crate::report;
@@ -59,6 +61,15 @@ enum Name {
     /// Works on an installation of its own, as `up` does. Needs root and a built program (`make build`); takes some five
     /// minutes. What it means: docs/benchmarks.md.
     PodDensity(PodDensity),
+    /// Programs run in a pod beside `podman exec`: start to end, a line there and back, much output.
+    ///
+    /// Works on an installation of its own, as `up` does. Needs root, a built program (`make build`), podman and runc, and takes
+    /// some two minutes. What it means: docs/benchmarks.md.
+    Exec(Exec),
+    /// The log of a pod that writes much, followed and read, beside `podman logs`.
+    ///
+    /// Needs what `exec` needs. What it means: docs/benchmarks.md.
+    Logs(Logs),
     /// The embedded store beside plain SQLite and etcd: durable puts, gets, a range of 10,000, opening after a kill.
     ///
     /// Builds what it needs, gets etcd out of Debian if it is not there, and takes some four minutes. What it means:
@@ -120,6 +131,43 @@ struct PodDensity {
     /// The directory `cache/kernels` of an installation that has built the lean kernel, to measure with that.
     #[arg(long, value_name = "DIRECTORY")]
     kernels: Option<PathBuf>,
+}
+
+/// Options of `bench exec`.
+#[derive(Args)]
+struct Exec {
+    /// One JSON object a line instead of a table: name, value, unit, goal, peer, ratio, met.
+    #[arg(long)]
+    json: bool,
+    /// How many programs are run, by turns.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// How many lines go there and back.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..))]
+    echoes: u16,
+    /// How much a program writes, in MiB.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    mebibytes: u16,
+    /// The `orrery` to measure, with crx-init beside it [default: target/release/orrery]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+}
+
+/// Options of `bench logs`.
+#[derive(Args)]
+struct Logs {
+    /// One JSON object a line instead of a table: name, value, unit, goal, peer, ratio, met.
+    #[arg(long)]
+    json: bool,
+    /// How often the log is read from beginning to end.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// How much the pod writes, in MiB; with the time on each line it has to stay below the 10 MiB at which a log is put aside.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=6))]
+    mebibytes: u16,
+    /// The `orrery` to measure, with crx-init beside it [default: target/release/orrery]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
 }
 
 /// Options of `bench store`.
@@ -213,6 +261,8 @@ pub(crate) fn run(root: &Path, bench: Bench) -> ExitCode {
             println!("up           steps of `orrery up`, a pod from POST to Ready, memory of each process");
             println!("pod-start    a pod from POST to the first byte of its output, beside podman");
             println!("pod-density  memory and processor time of pods that do nothing");
+            println!("exec         programs run in a pod, beside podman exec");
+            println!("logs         the log of a pod that writes much, beside podman logs");
             println!("store        the embedded store beside plain SQLite and etcd");
             println!(
                 "api          the API server beside a bare server: creates, gets, lists, applies, watchers, memory"
@@ -227,6 +277,8 @@ pub(crate) fn run(root: &Path, bench: Bench) -> ExitCode {
         Some(Name::PodDensity(options)) => {
             (density::run(root, &built(options.program.clone()), &options), options.json)
         }
+        Some(Name::Exec(options)) => (streams::exec(root, &built(options.program.clone()), &options), options.json),
+        Some(Name::Logs(options)) => (streams::logs(root, &built(options.program.clone()), &options), options.json),
         Some(Name::Store(options)) => (store::run(root, &options), options.json),
         Some(Name::Api(options)) => (api::run(root, &options), options.json),
     };

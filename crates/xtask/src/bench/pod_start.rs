@@ -71,14 +71,19 @@ pub(super) fn run(root: &Path, program: &Path, options: &PodStart) -> Result<Vec
 
 /// The archive of the image, made from its source.
 pub(super) fn hello(root: &Path, directory: &Path) -> Result<PathBuf, BenchError> {
-    let archive = directory.join("hello.tar");
-    let output = Command::new(root.join("scripts/hello-image")).arg(&archive).output();
-    let output = output.map_err(BenchError::io("run scripts/hello-image"))?;
+    archive_of(root, "scripts/hello-image", directory)
+}
+
+/// The archive that a script makes.
+pub(super) fn archive_of(root: &Path, script: &str, directory: &Path) -> Result<PathBuf, BenchError> {
+    let archive = directory.join("image.tar");
+    let output = Command::new(root.join(script)).arg(&archive).output();
+    let output = output.map_err(BenchError::io(format!("run {script}")))?;
     if output.status.success() {
         return Ok(archive);
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(BenchError::Command { command: "scripts/hello-image".to_owned(), said })
+    Err(BenchError::Command { command: script.to_owned(), said })
 }
 
 /// A pod with the image and nothing else, of the default size or with that limit of memory in MiB.
@@ -122,6 +127,6 @@ fn burst(api: &Pods, count: u16) -> Result<[Measure; 2], BenchError> {
     ])
 }
 
-fn spread(durations: &[Duration]) -> Result<Spread, BenchError> {
+pub(super) fn spread(durations: &[Duration]) -> Result<Spread, BenchError> {
     Spread::of(durations).ok_or_else(|| BenchError::answer("the number of runs", "there is none"))
 }

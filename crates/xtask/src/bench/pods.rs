@@ -83,6 +83,15 @@ impl Pods {
         Ok(took)
     }
 
+    /// Reads the log of a pod, which has to be of that many bytes at least: the time from the request to the last of them.
+    pub(super) fn log(&self, name: &str, follow: bool, bytes: u64) -> Result<Duration, BenchError> {
+        let began = Instant::now();
+        let mut log = self.ask("GET", &format!("{PODS}/{name}/log?follow={follow}"), "")?.take(bytes);
+        let came = io::copy(&mut log, &mut io::sink()).map_err(BenchError::io(format!("read the log of {name}")))?;
+        let took = began.elapsed();
+        if came == bytes { Ok(took) } else { Err(BenchError::answer("the log", format!("{came} of {bytes} bytes"))) }
+    }
+
     /// Makes a pod and waits until its container runs.
     pub(super) fn run(&self, pod: &Value) -> Result<(), BenchError> {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
