@@ -28,6 +28,10 @@ use tracing::{debug, info, warn};
 
 /// How often warm machines are looked over when nobody claims one.
 const LOOK_OVER: Duration = Duration::from_secs(2);
+/// So long nothing is warmed up after a claim: the machine that was claimed is just starting, and shall have the processors.
+const SETTLE: Duration = Duration::from_secs(1);
+/// When claims come one after the other, it is not put off for longer than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// In place of a namespace, and what the disk is called that a warm machine rehearses with.
 const WARM: &str = "warm";
 
@@ -50,12 +54,21 @@ pub(crate) struct WarmRules {
 pub(crate) struct Warmth {
     rules: WarmRules,
     demand: Mutex<Demand<Key>>,
+    /// When a machine was claimed, or would have been, last.
+    claimed: Mutex<Option<Instant>>,
     wake: Notify,
 }
 
 impl Warmth {
     pub(super) fn new(rules: WarmRules) -> Self {
-        Self { demand: Mutex::new(Demand::new(rules.most)), wake: Notify::new(), rules }
+        Self { demand: Mutex::new(Demand::new(rules.most)), claimed: Mutex::default(), wake: Notify::new(), rules }
+    }
+
+    /// How long to leave the processors to what was just claimed.
+    fn pause(&self, put_off: Duration) -> Duration {
+        let claimed = *self.claimed.lock().expect("nothing panics while it holds the lock");
+        let settling = claimed.map_or(Duration::ZERO, |claimed| SETTLE.saturating_sub(claimed.elapsed()));
+        settling.min(LONGEST_WAIT.saturating_sub(put_off))
     }
 
     fn demand(&self) -> MutexGuard<'_, Demand<Key>> {
@@ -78,8 +91,16 @@ impl Host {
     /// Keeps machines warm, for ever.
     pub(crate) async fn keep_warm(&self) {
         let Some(warmth) = &self.warmth else { return };
+        let mut put_off = Duration::ZERO;
         loop {
             self.let_go(warmth).await;
+            let pause = warmth.pause(put_off);
+            if pause > Duration::ZERO {
+                put_off += pause;
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            put_off = Duration::ZERO;
             if !self.warm_next(warmth).await {
                 // Cancel-safe, and a wake-up that comes before is kept.
                 let _ = tokio::time::timeout(LOOK_OVER, warmth.wake.notified()).await;
@@ -112,6 +133,7 @@ impl Host {
         let warmth = self.warmth.as_ref()?;
         let kind = self.world.shims.kind(spec)?;
         warmth.demand().wish(kind.clone(), Instant::now());
+        *warmth.claimed.lock().expect("nothing panics while it holds the lock") = Some(Instant::now());
         warmth.wake.notify_one();
         let candidates: Vec<MachineId> = self.state().ready_of(&kind).collect();
         for warm in candidates {
