@@ -44,6 +44,9 @@ const QUEUE: usize = 64;
 /// Where the outcome of an order goes.
 pub(crate) type Reply = oneshot::Sender<Result<(), Failure>>;
 
+/// A running guest, and the names of its running containers by their streams.
+pub(crate) type Streams = (GuestHandle, Vec<(u32, String)>);
+
 /// What a connection wants of the machine.
 #[derive(Debug)]
 pub(crate) enum Order {
@@ -52,7 +55,7 @@ pub(crate) enum Order {
     Start { spec: Box<ContainerSpec>, attempt: u32, reply: Reply },
     Find { container: String, reply: oneshot::Sender<Result<ContainerHandle, Failure>> },
     FindGuest { reply: oneshot::Sender<Result<GuestHandle, Failure>> },
-    Streams { reply: oneshot::Sender<Result<(GuestHandle, Vec<(u32, String)>), Failure>> },
+    Streams { reply: oneshot::Sender<Result<Streams, Failure>> },
     Exit { reply: Reply },
 }
 

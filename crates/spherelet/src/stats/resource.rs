@@ -98,7 +98,7 @@ mod tests {
     fn usage() -> Usage {
         let group = GroupStats { cpu_nanos: 1_500_000_000, working_set_bytes: 4096, ..GroupStats::default() };
         let guest = GuestStats {
-            pod: GroupStats { cpu_nanos: 2_000_000_000, processes: 3, ..group.clone() },
+            pod: GroupStats { cpu_nanos: 2_000_000_000, processes: 3, ..group },
             interfaces: vec![InterfaceStats { name: "eth0".into(), received_bytes: 9, ..InterfaceStats::default() }],
             ..GuestStats::default()
         };
