@@ -4,7 +4,7 @@ use super::{
     BenchError, Exec, Logs,
     installation::Installation,
     measure::{Measure, machine},
-    note,
+    note, pause,
     pod_start::{archive_of, spread},
     podman::Podman,
     pods::Pods,
@@ -23,6 +23,8 @@ const SCRIPT: &str = "scripts/demo-image";
 const NAME: &str = "streams";
 /// Waits until it is killed.
 const REST: &str = "echo ready; exec sleep 86400";
+/// How long a container may take to write all of its output.
+const WRITTEN: Duration = Duration::from_secs(60);
 const MEBIBYTE: u64 = 1024 * 1024;
 /// The middle of a line, so that a log has as many lines as that of a server.
 const LINE: &str = "10.0.0.1 - - [27/Nov/2026:12:00:00 +0000] GET /index.html HTTP/1.1 200 612 - Mozilla/5.0";
@@ -76,7 +78,13 @@ pub(super) fn logs(root: &Path, program: &Path, options: &Logs) -> Result<Vec<Me
     measures.push(Measure::new("logs: followed from the pod's start", rate(expected, written), "MiB/s"));
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     // Until it has written all too.
-    bench.drained(piped(container.command(&["logs", "--follow"], &[])), expected)?;
+    let began = Instant::now();
+    while let Err(error) = bench.drained(piped(container.command(&["logs"], &[])), expected) {
+        if began.elapsed() > WRITTEN {
+            return Err(error);
+        }
+        pause(Duration::from_millis(200));
+    }
     for _ in 0..options.runs {
         ours.push(bench.pods.log(NAME, false, expected)?);
         let command = piped(container.command(&["logs"], &[]));
