@@ -9,7 +9,8 @@
 //!            -> files, intent last -> ledger
 //! ```
 //!
-//! A machine that finds a warm one goes another way, see [`warm`]. Either way may end anywhere. [`Host::reconcile`] goes on from the intent; [`Host::start`] removes what none owns.
+//! A machine that finds a warm one goes another way, see [`warm`]. Either way may end anywhere. [`Host::reconcile`] goes on
+//! from the intent; [`Host::start`] removes what none owns.
 
 mod warm;
 
@@ -240,7 +241,7 @@ impl Host {
     async fn reserve_with_room(&self, id: MachineId, spec: &MachineSpec) -> Result<Intent, AdmitError> {
         loop {
             match self.reserve(id, spec).await {
-                Err(AdmitError::Refused(refusal)) if refusal.is_for_want() && self.make_room().await => {}
+                Err(AdmitError::Refused(_)) if self.fits_without_warm(id, spec) && self.make_room().await => {}
                 result => return result,
             }
         }

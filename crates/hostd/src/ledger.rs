@@ -82,16 +82,6 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether the machine would be admitted if others held less.
-    pub(crate) fn is_for_want(&self) -> bool {
-        match self {
-            Self::OutOfMemory { .. } | Self::OutOfCpu { .. } | Self::OutOfSlots(_) | Self::OutOfAddresses(_) => true,
-            Self::AddressUnavailable { .. } | Self::SpecChanged(_) | Self::UnknownSegment(_) | Self::Invalid(_) => {
-                false
-            }
-        }
-    }
-
     /// The word for machines to read, of [`orrery_wire::host::reason`].
     #[must_use]
     pub fn reason(&self) -> &'static str {

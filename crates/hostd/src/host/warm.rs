@@ -173,6 +173,14 @@ impl Host {
         self.world.shims.assign(intent).await
     }
 
+    /// Whether a machine would be admitted if none were warm. Else it is of no use to give any up.
+    pub(super) fn fits_without_warm(&self, id: MachineId, spec: &MachineSpec) -> bool {
+        let state = self.state();
+        let mut ledger = state.ledger.clone();
+        state.ready.keys().for_each(|warm| ledger.release(*warm));
+        ledger.admit(id, spec).is_ok()
+    }
+
     /// Gives back what some warm machine holds. False when there is none.
     pub(super) async fn make_room(&self) -> bool {
         let warm = self.state().ready.keys().next_back().copied();

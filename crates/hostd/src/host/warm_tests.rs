@@ -123,6 +123,19 @@ async fn warm_machines_give_way_to_those_that_are_asked_for() {
 }
 
 #[tokio::test]
+async fn a_machine_that_does_not_fit_anyhow_leaves_warm_ones_alone() {
+    let simulation = Simulation::default();
+    let host = start_warm(&simulation, rules(3)).await;
+    keep_warm(&host).await;
+    let warm = simulation.things().warm;
+    let too_large = MachineSpec { memory_bytes: u64::MAX, ..spec(1) };
+    let error = host.admit(id(1), &too_large).await.unwrap_err();
+    assert!(matches!(error, AdmitError::Refused(Refusal::OutOfMemory { .. })), "{error}");
+    assert_eq!(simulation.things().warm, warm);
+    check(&simulation, &host);
+}
+
+#[tokio::test]
 async fn a_warm_machine_that_died_or_nobody_wants_is_taken_away() {
     let simulation = Simulation::default();
     let host = start_warm(&simulation, rules(1)).await;
