@@ -9,8 +9,7 @@
 //!            -> files, intent last -> ledger
 //! ```
 //!
-//! A machine that finds a warm one goes another way, see [`warm`]. Either way may end anywhere. [`Host::reconcile`] goes on
-//! from the intent; [`Host::start`] removes what none owns.
+//! Warm machines: see [`warm`]. All may end anywhere: [`Host::reconcile`] goes on, [`Host::start`] removes what none owns.
 
 mod warm;
 
