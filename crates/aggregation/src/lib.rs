@@ -9,6 +9,7 @@
 //! * `registration`: which local registrations there have to be. Pure.
 //! * `availability`: whether another server answers, and what it says of its resources.
 //! * `document`: discovery of another server in the form of this one. Pure.
+//! * `inside`: servers that live in this process and need no way to them.
 //! * `proxy`: what becomes of a request's and an answer's headers. Pure.
 //! * `published`: the config map by which other servers know the front proxy.
 //!
@@ -20,9 +21,11 @@
 
 mod availability;
 mod document;
+mod inside;
 mod proxy;
 mod published;
 mod registration;
 mod server;
 
+pub use inside::Inside;
 pub use server::{Aggregation, Settings};

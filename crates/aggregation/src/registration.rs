@@ -28,6 +28,8 @@ const GROUPS: &[(&str, i64)] = &[
     ("discovery.k8s.io", 16_200),
     ("resource.k8s.io", 16_200),
     ("flowcontrol.apiserver.k8s.io", 16_100),
+    // As metrics-server registers it.
+    ("metrics.k8s.io", 100),
 ];
 /// The group whose registrations these are has none itself.
 const OWN: &str = "apiregistration.k8s.io";
@@ -113,6 +115,7 @@ fn version_priority((group, version): &Version) -> i64 {
     match (group.as_str(), version.as_str()) {
         ("", _) => 1,
         ("flowcontrol.apiserver.k8s.io", "v1") => 21,
+        ("metrics.k8s.io", _) => 100,
         ("autoscaling", "v2") => 30,
         (_, version) if version.contains("alpha") => 9,
         (_, version) if version.contains("beta") => 12,

@@ -2,17 +2,18 @@
 
 use crate::{
     availability::{self, Checked, Server},
+    inside::{Described, Inside},
     proxy, published,
     registration::{self, Version},
 };
 use futures::{FutureExt, StreamExt, future::join_all, stream::BoxStream};
 use http::{Request, Response, Uri};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
 use kube::{
     api::{Api, ApiResource, DynamicObject, GroupVersionKind},
     runtime::watcher,
 };
-use orrery_apiserver::{Aggregator, Reader, User};
+use orrery_apiserver::{Aggregator, Reader, ResponseBody, User};
 use orrery_callout::{Body, Clients, Services};
 use orrery_identity::Credentials;
 use orrery_machinery::{
@@ -43,6 +44,8 @@ pub struct Settings {
     pub front_proxy_ca_pem: String,
     /// The authority (PEM) of the API server's clients.
     pub client_ca_pem: String,
+    /// Servers of this process. Somebody else's registration of the same version takes a server's place.
+    pub inside: Vec<Arc<dyn Inside>>,
 }
 
 /// Other API servers: the registry of them, and the way to them.
@@ -51,6 +54,7 @@ pub struct Aggregation {
     front_proxy_ca_pem: String,
     client_ca_pem: String,
     built_in: BTreeSet<Version>,
+    inside: Vec<Described>,
     known: RwLock<Known>,
 }
 
@@ -65,10 +69,11 @@ impl Aggregation {
     /// An aggregation that knows of nobody yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let Settings { front_proxy, front_proxy_ca_pem, client_ca_pem } = settings;
+        let Settings { front_proxy, front_proxy_ca_pem, client_ca_pem, inside } = settings;
         let clients = Clients::with_credentials(front_proxy);
-        let built_in = registration::built_in();
-        Self { clients, front_proxy_ca_pem, client_ca_pem, built_in, known: RwLock::default() }
+        let inside: Vec<Described> = inside.into_iter().map(Described::new).collect();
+        let built_in = registration::built_in().into_iter().chain(inside.iter().map(Described::version)).collect();
+        Self { clients, front_proxy_ca_pem, client_ca_pem, built_in, inside, known: RwLock::default() }
     }
 
     /// Keeps registrations up to date until `shutdown`. `client` is one that may do anything.
@@ -81,7 +86,7 @@ impl Aggregation {
             let [failed, others, alone] = INTERVALS;
             let again = match self.pass(&client).await {
                 Ok(true) if self.known().registered.others.iter().all(|other| other.available) => {
-                    if self.known().registered.others.is_empty() { alone } else { others }
+                    if self.known().servers.is_empty() { alone } else { others }
                 }
                 Ok(_) => failed,
                 Err(error) => {
@@ -150,7 +155,10 @@ impl Aggregation {
             let (group, version) = (text("group"), text("version"));
             let priority = Priority { group: number("groupPriorityMinimum"), version: number("versionPriority") };
             let Some(checked) = checked else {
-                registered.local.insert((group, version), priority);
+                match self.inside(&group, &version) {
+                    Some(server) => registered.others.push(server.registered(priority)),
+                    None => drop(registered.local.insert((group, version), priority)),
+                }
                 continue;
             };
             if let Ok(server) = Server::read(spec) {
@@ -164,6 +172,10 @@ impl Aggregation {
         }
         let known = Known { registered: Arc::new(registered), servers: Arc::new(servers) };
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+    }
+
+    fn inside(&self, group: &str, version: &str) -> Option<&Described> {
+        self.inside.iter().find(|server| server.is(group, version))
     }
 
     async fn publish_authorities(&self, client: &kube::Client) -> Result<(), kube::Error> {
@@ -210,7 +222,7 @@ impl Aggregator for Aggregation {
         user: &User,
         request: Request<Body>,
         upgrades: bool,
-    ) -> Result<Response<Incoming>, ApiError> {
+    ) -> Result<Response<ResponseBody>, ApiError> {
         let failed = |why: &str| {
             let name = format!("{}.{}", other.version, other.group);
             ApiError::unavailable(format!(
@@ -218,6 +230,9 @@ impl Aggregator for Aggregation {
             ))
         };
         let server = self.known().servers.get(&(other.group.clone(), other.version.clone())).cloned();
+        if let (None, Some(inside)) = (&server, self.inside(&other.group, &other.version)) {
+            return inside.answer(request.into_parts().0).await;
+        }
         let Some(server) = server.filter(|_| other.available) else {
             return Err(failed("it is not available"));
         };
@@ -230,7 +245,8 @@ impl Aggregator for Aggregation {
         parts.version = http::Version::HTTP_11;
         parts.extensions.clear();
         let request = Request::from_parts(parts, body);
-        self.clients.send((&address, &server.trust), request, upgrades).await.map_err(|why| failed(&why))
+        let answer = self.clients.send((&address, &server.trust), request, upgrades).await;
+        Ok(answer.map_err(|why| failed(&why))?.map(|body| body.map_err(Into::into).boxed_unsync()))
     }
 }
 

@@ -7,14 +7,16 @@ use crate::{
     auth::User,
     http::{
         ResponseBody,
-        body::{RequestBody, boxed},
+        body::{BoxError, RequestBody},
     },
     server::ApiServer,
     subresource::upgrade,
 };
 use ::http::{Request, Response, StatusCode, request::Parts};
+use bytes::Bytes;
+use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::upgrade::OnUpgrade;
 use orrery_machinery::{
     discovery::{OtherVersion, Registered},
     status::ApiError,
@@ -39,7 +41,7 @@ pub trait Aggregator: Send + Sync + 'static {
         user: &User,
         request: Request<RequestBody>,
         upgrades: bool,
-    ) -> Result<Response<Incoming>, ApiError>;
+    ) -> Result<Response<ResponseBody>, ApiError>;
 }
 
 impl ApiServer {
@@ -66,18 +68,21 @@ pub(crate) async fn forward(
 }
 
 /// Another server's answer as this one's; an upgraded connection is relayed.
-pub(crate) fn passed_on(
+pub(crate) fn passed_on<B>(
     server: &Arc<ApiServer>,
     client: Option<OnUpgrade>,
-    mut response: Response<Incoming>,
-) -> Response<ResponseBody> {
+    mut response: Response<B>,
+) -> Response<ResponseBody>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         orrery_callout::without_connection(response.headers_mut());
     } else if let Some(client) = client {
         let upstream = hyper::upgrade::on(&mut response);
         tokio::spawn(upgrade::run(Arc::clone(server), client, upstream));
     }
-    response.map(|body| body.map_err(boxed).boxed_unsync())
+    response.map(|body| body.map_err(Into::into).boxed_unsync())
 }
 
 /// The group and version that a path is about, when it is about one as a whole: its discovery or its OpenAPI document.

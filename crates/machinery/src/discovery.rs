@@ -19,6 +19,7 @@ pub fn verbs(descriptor: &ResourceDescriptor) -> &'static [&'static str] {
             &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
         }
         Storage::Review => &["create"],
+        Storage::Computed => &["get", "list"],
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     AuditOptions, Authorities, AuthoritiesError, SecurityError, TokenOptions, placer::ManagerPlacer, security,
-    signer::AuthoritySigner,
+    signer::AuthoritySigner, usage::Usage,
 };
 use kube::Client;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -248,10 +248,12 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
     api.bootstrap = true;
     let settings = orrery_admission::Settings { service_range: SERVICE_RANGE.parse().expect("the range is one") };
     api.admission = orrery_admission::plugins(settings);
+    let usage = Arc::new(orrery_resource_metrics::ResourceMetrics::default());
     let aggregation = Arc::new(orrery_aggregation::Aggregation::new(orrery_aggregation::Settings {
         front_proxy: authorities.issue_front_proxy()?,
         front_proxy_ca_pem: authorities.front_proxy_ca_pem().to_owned(),
         client_ca_pem: authorities.client_ca_pem().to_owned(),
+        inside: vec![Arc::new(Usage(Arc::clone(&usage)))],
     }));
     api.aggregator = Some(Arc::clone(&aggregation) as _);
     api.converter = Some(Arc::new(orrery_conversion::Webhooks::default()));
@@ -272,6 +274,7 @@ pub async fn run(config: RunConfig, shutdown: CancellationToken) -> Result<(), R
     let own = Client::new(server.in_process(User::new("system:apiserver", ["system:masters"])), "default");
     let presence = tokio::spawn(present(own, Arc::clone(&server), for_pods, Arc::clone(&tls), shutdown.clone()));
     let own = Client::new(server.in_process(User::new("system:apiserver", ["system:masters"])), "default");
+    usage.attach(own.clone());
     let end = shutdown.clone();
     let aggregator = tokio::spawn(async move { aggregation.run(own, end).await });
     let result = server.serve(listener, tls, shutdown.clone()).await;

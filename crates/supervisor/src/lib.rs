@@ -27,6 +27,7 @@ mod namespaces;
 mod placer;
 mod security;
 mod signer;
+mod usage;
 
 pub use authorities::{Authorities, AuthoritiesError};
 pub use control_plane::{ControlPlane, ControlPlaneConfig, EmbeddedControlPlane};

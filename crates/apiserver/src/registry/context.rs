@@ -69,7 +69,7 @@ impl Context<'_> {
     fn put(&self, key: String, object: &Value) -> Result<Op, ApiError> {
         let ttl = match self.resource.storage {
             Storage::StoredFor { seconds } => Some(Duration::from_secs(seconds)),
-            Storage::Stored | Storage::Review => None,
+            Storage::Stored | Storage::Review | Storage::Computed => None,
         };
         let value = match self.resource.converter {
             Some(_) if !self.resource.is_stored_as_served() => envelope::encode_as_is(self.resource, object),

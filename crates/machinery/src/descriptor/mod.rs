@@ -197,6 +197,8 @@ pub enum Storage {
     },
     /// Not at all: `create` is answered by a handler.
     Review,
+    /// Not at all: what is read is made when it is read.
+    Computed,
 }
 
 /// A column of a served table.

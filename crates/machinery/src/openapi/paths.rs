@@ -28,6 +28,12 @@ pub(super) fn of(descriptor: &ResourceDescriptor, schema: &str) -> Map<String, V
     if descriptor.namespaced {
         paths.insert(format!("{root}/{plural}"), json!({"get": list}));
     }
+    if descriptor.storage == Storage::Computed {
+        paths.insert(collection.clone(), resource.item(&[("get", list)], false));
+        let get = resource.operation("get", &[], schema);
+        paths.insert(format!("{collection}/{{name}}"), resource.item(&[("get", get)], true));
+        return paths;
+    }
     let operations = [
         ("get", list),
         ("post", resource.write("post")),

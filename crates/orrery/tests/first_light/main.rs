@@ -75,6 +75,12 @@ fn kubectl_works_on_the_demo_pod(orrery: &Installation) {
     }
     let logs = orrery.kubectl(&["logs", "hello", "--tail=1"]);
     assert!(logs.starts_with("hello from hello, Linux "), "{logs}");
+    let used = orrery.kubectl(&["top", "pod", "hello", "--containers", "--no-headers"]);
+    let used: Vec<&str> = used.split_whitespace().collect();
+    assert!(
+        matches!(used.as_slice(), ["hello", "hello", cpu, memory] if cpu.ends_with('m') && memory.ends_with("Mi")),
+        "{used:?}"
+    );
     let followed = orrery.kubectl_for(Duration::from_secs(12), &["logs", "-f", "hello", "--tail=1"]);
     assert!(followed.lines().count() >= 2, "following shows new lines:\n{followed}");
     assert_eq!(

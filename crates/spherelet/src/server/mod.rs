@@ -135,8 +135,8 @@ async fn handle(request: Request<Incoming>, served: &Served, ends: CancellationT
     match route {
         Route::Healthz => reply::text(StatusCode::OK, "ok"),
         Route::Metrics => reply::metrics(directory),
-        Route::ResourceMetrics => reply::exposition(stats::exposition(&stats.usage().await)),
-        Route::Summary => reply::json(&stats::summary(node, &stats.usage().await)),
+        Route::ResourceMetrics => reply::exposition(stats::exposition(&*stats.usage().await)),
+        Route::Summary => reply::json(&stats::summary(node, &*stats.usage().await)),
         Route::Pods => reply::pods(directory),
         Route::Logs { place, query } => logs::answer(directory, &place, &query),
         Route::Exec { place, options } => upgrade::exec(request, directory, &place, options, ends).await,

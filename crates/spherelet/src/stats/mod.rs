@@ -1,7 +1,8 @@
 //! What the node, its pods and their containers use.
 //!
 //! Each machine is asked when somebody wants to know, all at once and none for long: a guest that is silent is left out and holds
-//! nobody up. A rate is the difference to the question before.
+//! nobody up. Who asks while others are answered, or half a second later, gets the same answer. A rate is the difference to the
+//! question before.
 
 mod node;
 mod resource;
@@ -21,16 +22,19 @@ use orrery_wire::{
     stats::{GroupStats, MachineStats},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
+use tokio::{sync::Mutex, time::Instant};
 
 /// How long a machine may take to tell.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Machines that are asked at the same time.
 const PARALLEL: usize = 32;
+/// How long an answer is good for.
+const FRESH: Duration = Duration::from_millis(500);
 /// The least time between two questions that a rate is made of, in nanoseconds.
 const LEAST_SPAN: u64 = 500_000_000;
 
@@ -95,23 +99,39 @@ pub(crate) struct Stats {
     directory: Directory,
     /// Where images and machines' files lie.
     disk: PathBuf,
-    samples: Arc<Mutex<HashMap<Counter, Sample>>>,
+    told: Arc<Mutex<ToldBefore>>,
+}
+
+/// The last answer, when it was made, and what rates are made of.
+#[derive(Debug, Default)]
+struct ToldBefore {
+    last: Option<(Instant, Arc<Usage>)>,
+    samples: HashMap<Counter, Sample>,
 }
 
 impl Stats {
     pub(crate) fn new(directory: Directory, disk: PathBuf) -> Self {
-        Self { directory, disk, samples: Arc::default() }
+        Self { directory, disk, told: Arc::default() }
     }
 
-    /// Asks everybody.
-    pub(crate) async fn usage(&self) -> Usage {
+    /// Asks everybody, unless that was done a moment ago.
+    pub(crate) async fn usage(&self) -> Arc<Usage> {
+        let mut before = self.told.lock().await;
+        if let Some((_, usage)) = before.last.as_ref().filter(|(when, _)| when.elapsed() < FRESH) {
+            return Arc::clone(usage);
+        }
+        let usage = Arc::new(self.ask_all(&mut before.samples).await);
+        before.last = Some((Instant::now(), Arc::clone(&usage)));
+        usage
+    }
+
+    async fn ask_all(&self, samples: &mut HashMap<Counter, Sample>) -> Usage {
         let machines = self.directory.machines();
-        let asked = machines.len();
+        let mut silent: HashSet<String> = machines.iter().map(|(pod, _)| pod.uid.to_string()).collect();
         let told = stream::iter(machines).map(|(pod, known)| async move { Some((pod, ask(&known).await?)) });
         let told: Vec<_> = told.buffer_unordered(PARALLEL).filter_map(|told| async { told }).collect().await;
-        let mut samples = HashMap::new();
         let node = NodeUsage::read(&self.disk);
-        let before = self.samples.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let before = std::mem::take(samples);
         let mut rate = |counter: Counter, at: u64, value: u64| {
             let sample = Sample::next(before.get(&counter).copied(), at, value);
             samples.insert(counter, sample);
@@ -120,8 +140,12 @@ impl Stats {
         let node_rate = rate((String::new(), String::new(), 0), node.unix_nanos, node.cpu_nanos);
         let mut pods: Vec<PodUsage> = told.into_iter().map(|(pod, told)| pod_usage(pod, told, &mut rate)).collect();
         pods.sort_by(|one, other| one.pod.cmp(&other.pod));
-        *self.samples.lock().unwrap_or_else(PoisonError::into_inner) = samples;
-        Usage { node: NodeUsage { cpu_rate: node_rate, ..node }, silent: asked - pods.len(), pods }
+        for usage in &pods {
+            silent.remove(&usage.pod.uid.to_string());
+        }
+        // Who is silent this time has a rate the next time all the same.
+        samples.extend(before.into_iter().filter(|((uid, ..), _)| silent.contains(uid)));
+        Usage { node: NodeUsage { cpu_rate: node_rate, ..node }, silent: silent.len(), pods }
     }
 }
 

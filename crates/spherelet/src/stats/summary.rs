@@ -90,8 +90,9 @@ fn filesystem(room: &FilesystemStats, time: &str) -> Value {
         "inodesUsed": room.inodes.saturating_sub(room.free_inodes)})
 }
 
-/// Unix nanoseconds as Kubernetes writes times.
+/// Unix nanoseconds as Kubernetes writes times, to the millisecond: who makes a rate out of two answers has to know how far
+/// apart they lie.
 fn time(nanos: u64) -> String {
-    let seconds = i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX);
-    Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
+    let millis = i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX);
+    Timestamp::from_millisecond(millis).map(|time| time.to_string()).unwrap_or_default()
 }
