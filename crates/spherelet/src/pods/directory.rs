@@ -1,5 +1,6 @@
 //! What the kubelet port may know of the pods: a name leads to the pod's machine and its log files.
 
+use crate::probe::ProbeCounts;
 use bytes::Bytes;
 use orrery_api::names::MachineId;
 use orrery_lifecycle::pod::{ContainerView, PodView};
@@ -22,6 +23,8 @@ pub(crate) struct Known {
     pub(crate) status: Option<MachineStatus>,
     /// The pod's containers.
     pub(crate) containers: Arc<Vec<ContainerView>>,
+    /// How its probes ended since this process knows the pod.
+    pub(crate) probes: ProbeCounts,
 }
 
 /// A pod.
@@ -78,12 +81,17 @@ impl Directory {
 
     /// Every pod with a machine, and what is known of that.
     pub(crate) fn machines(&self) -> Vec<(PodName, Known)> {
+        self.all().into_iter().filter(|(_, known)| known.shim_socket.is_some()).collect()
+    }
+
+    /// Every pod, and what is known of it.
+    pub(crate) fn all(&self) -> Vec<(PodName, Known)> {
         let pods = self.lock();
         let known = pods.iter().map(|((namespace, name), entry)| {
             let pod = PodName { namespace: namespace.clone(), name: name.clone(), uid: entry.uid };
             (pod, entry.facts.borrow().clone())
         });
-        known.filter(|(_, known)| known.shim_socket.is_some()).collect()
+        known.collect()
     }
 
     /// The objects of all pods, in no order.

@@ -91,7 +91,10 @@ impl Worker {
     /// Takes in what has come to its end.
     pub(super) fn take(&mut self, done: Done) {
         let notice = match done {
-            Done::Probe { due, outcome } => self.prober.finished(&due, outcome, Timestamp::now()),
+            Done::Probe { due, outcome } => {
+                self.known.send_modify(|known| known.probes.count(&due.container, due.kind, &outcome));
+                self.prober.finished(&due, outcome, Timestamp::now())
+            }
             Done::PostStart { container, attempt, result: Err(why) } => {
                 self.memory.failed_starts.insert(container.clone(), attempt);
                 let message = format!("PostStartHook failed: {why}");

@@ -86,7 +86,7 @@ pub(super) struct Worker {
     pub(super) last_words: BTreeMap<(String, u32), String>,
     pub(super) watch: Option<ShimWatch>,
     pub(super) last_status: Option<MachineStatus>,
-    known: watch::Sender<Known>,
+    pub(super) known: watch::Sender<Known>,
     previous: PodStatus,
     last_actions: Vec<Action>,
 }
@@ -301,6 +301,7 @@ impl Worker {
             log_directory: held.map(|held| held.admission.log_directory.clone().into()),
             status: self.last_status.clone(),
             containers: Arc::new(self.pod.all_containers().cloned().collect()),
+            probes: self.known.borrow().probes.clone(),
         };
         self.known.send_replace(known);
     }

@@ -181,6 +181,7 @@ struct Bench {
     api: FakeApi,
     events: mpsc::Receiver<(Arc<PodView>, Notice)>,
     worker: JoinHandle<()>,
+    known: watch::Receiver<Known>,
     shared: Arc<Shared>,
 }
 
@@ -201,8 +202,9 @@ impl Bench {
             api: Arc::new(api.clone()),
             events: queue,
         });
-        let worker = spawn(&shared, &api);
-        Self { host, api, events, worker, shared }
+        let (told, known) = watch::channel(Known::default());
+        let worker = spawn(&shared, &api, told);
+        Self { host, api, events, worker, known, shared }
     }
 
     fn reasons(&mut self) -> Vec<&'static str> {
@@ -215,11 +217,11 @@ impl Bench {
 }
 
 /// A worker that sees every change of the pod.
-fn spawn(shared: &Arc<Shared>, api: &FakeApi) -> JoinHandle<()> {
+fn spawn(shared: &Arc<Shared>, api: &FakeApi, known: watch::Sender<Known>) -> JoinHandle<()> {
     let pod = Arc::new(view(&api.pod.borrow()));
     let (sender, wanted) = watch::channel(Wanted::Pod(pod.clone()));
     let mut changes = api.pod.subscribe();
-    let worker = Worker::new(shared.clone(), pod, wanted, watch::channel(Known::default()).0);
+    let worker = Worker::new(shared.clone(), pod, wanted, known);
     tokio::spawn(async move {
         let feed = async {
             while changes.changed().await.is_ok() {
@@ -293,7 +295,7 @@ async fn the_next_worker_finds_the_machine_and_starts_nothing_anew() {
     let bench = Bench::start(FakeHost::start(), &main_container(&json!({})));
     let before = bench.api.until("running", running(0)).await;
     bench.worker.abort();
-    let _second = spawn(&bench.shared, &bench.api);
+    let _second = spawn(&bench.shared, &bench.api, watch::channel(Known::default()).0);
     bench.host.shim().end_container("main", 1);
     let after = bench.api.until("the restart", running(1)).await;
     assert_eq!(starts(&bench.host), 2);
@@ -509,6 +511,9 @@ async fn a_pod_is_ready_when_its_probe_succeeds() {
             |request| matches!(request, ShimRequest::Exec { bound: true, container, .. } if container == "main"),
         );
     assert_eq!(execs.count(), 2);
+    let known = bench.known.borrow();
+    let counted = known.probes.all().collect::<Vec<_>>();
+    assert_eq!(counted, [("main", "Readiness", "successful", 1), ("main", "Startup", "successful", 1)]);
 }
 
 #[tokio::test]

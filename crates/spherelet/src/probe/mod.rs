@@ -3,9 +3,12 @@
 //! When they are done and what follows from them is `orrery_lifecycle::probe`'s business. The words are the kubelet's, for
 //! people and dashboards know them.
 
+mod counts;
 mod exec;
 mod grpc;
 mod http;
+
+pub(crate) use counts::ProbeCounts;
 
 use crate::host::Shim;
 use orrery_lifecycle::{

@@ -136,6 +136,7 @@ async fn handle(request: Request<Incoming>, served: &Served, ends: CancellationT
         Route::Healthz => reply::text(StatusCode::OK, "ok"),
         Route::Metrics => reply::metrics(directory),
         Route::ResourceMetrics => reply::exposition(stats::exposition(&*stats.usage().await)),
+        Route::ProbeMetrics => reply::probes(directory),
         Route::Summary => reply::json(&stats::summary(node, &*stats.usage().await)),
         Route::Pods => reply::pods(directory),
         Route::Logs { place, query } => logs::answer(directory, &place, &query),

@@ -60,3 +60,21 @@ pub(super) fn metrics(directory: &Directory) -> Response<Body> {
     ];
     exposition(metrics.concat())
 }
+
+/// How probes ended, as the kubelet tells it (`prober_probe_total`). Names of Kubernetes need no escaping.
+pub(super) fn probes(directory: &Directory) -> Response<Body> {
+    let mut lines: Vec<String> = Vec::new();
+    for (pod, known) in directory.all() {
+        lines.extend(known.probes.all().map(|(container, kind, result, count)| {
+            format!(
+                "prober_probe_total{{container=\"{container}\",namespace=\"{}\",pod=\"{}\",pod_uid=\"{}\",\
+                 probe_type=\"{kind}\",result=\"{result}\"}} {count}\n",
+                pod.namespace, pod.name, pod.uid
+            )
+        }));
+    }
+    lines.sort_unstable();
+    let help = "Cumulative number of a liveness, readiness or startup probe for a container by result.";
+    let head = format!("# HELP prober_probe_total {help}\n# TYPE prober_probe_total counter\n");
+    exposition(head + &lines.concat())
+}

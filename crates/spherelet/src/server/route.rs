@@ -27,6 +27,7 @@ pub(super) enum Route {
     Healthz,
     Metrics,
     ResourceMetrics,
+    ProbeMetrics,
     Summary,
     Pods,
     Logs { place: Place, query: String },
@@ -51,6 +52,7 @@ pub(super) fn parse(method: &Method, uri: &Uri) -> Result<Route, RouteError> {
         ["healthz"] => (Route::Healthz, false),
         ["metrics"] => (Route::Metrics, false),
         ["metrics", "resource"] => (Route::ResourceMetrics, false),
+        ["metrics", "probes"] => (Route::ProbeMetrics, false),
         ["stats", "summary"] => (Route::Summary, false),
         ["pods"] => (Route::Pods, false),
         ["containerLogs", namespace, pod, container] => {

@@ -7,7 +7,10 @@ use super::{Served, serve, tls};
 use crate::{host::fake::FakeShim, pods::Directory, pods::Known, stats::Stats};
 use futures::{SinkExt, StreamExt};
 use orrery_identity::{Authority, Profile, Usage};
-use orrery_lifecycle::pod::PodView;
+use orrery_lifecycle::{
+    pod::PodView,
+    probe::{Outcome, ProbeKind},
+};
 use orrery_wire::shim::{ContainerStatus, MachinePhase, MachineStatus};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -71,6 +74,7 @@ fn known(directory: &std::path::Path, socket: &std::path::Path) -> Known {
         log_directory: Some(directory.into()),
         status: Some(status),
         containers: Arc::new(pod.containers),
+        ..Known::default()
     }
 }
 
@@ -157,6 +161,24 @@ async fn logs_of_this_attempt_and_of_the_one_before_are_sent() {
     assert!(port.get("/containerLogs/demo/hello/other").await.starts_with("HTTP/1.1 404"));
     assert!(port.get("/containerLogs/demo/none/main").await.starts_with("HTTP/1.1 404"));
     assert!(port.get("/containerLogs/demo/hello/main?tailLines=x").await.starts_with("HTTP/1.1 400"));
+}
+
+#[tokio::test]
+async fn how_probes_ended_is_told_as_the_kubelet_does() {
+    let port = port().await;
+    port.facts.send_modify(|known| {
+        known.probes.count("main", ProbeKind::Liveness, &Outcome::Success);
+        known.probes.count("main", ProbeKind::Liveness, &Outcome::Success);
+        known.probes.count("main", ProbeKind::Readiness, &Outcome::Failure("no".into()));
+    });
+    let answer = port.get("/metrics/probes").await;
+    let pod = "container=\"main\",namespace=\"demo\",pod=\"hello\",pod_uid=\"00000000-0000-0000-0000-000000000000\"";
+    for line in [
+        format!("prober_probe_total{{{pod},probe_type=\"Liveness\",result=\"successful\"}} 2"),
+        format!("prober_probe_total{{{pod},probe_type=\"Readiness\",result=\"failed\"}} 1"),
+    ] {
+        assert!(answer.lines().any(|told| told == line), "{line} is not in\n{answer}");
+    }
 }
 
 #[tokio::test]
