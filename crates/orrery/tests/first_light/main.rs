@@ -8,6 +8,7 @@ mod confinement;
 mod installation;
 mod leftovers;
 mod refusals;
+mod servers;
 mod volumes;
 
 use installation::{Installation, http_get, wait_until};
@@ -25,6 +26,7 @@ fn a_stranger_gets_pods_as_micro_vms_and_they_survive_what_breaks() {
     strangers_get_nothing(&orrery);
     a_page_is_served_by_a_second_image(&orrery);
     volumes::a_restricted_pod_has_what_it_asks_for_and_keeps_its_data(&orrery);
+    servers::databases_keep_their_data_when_their_machines_are_killed(&orrery);
     confinement::a_privileged_pod_has_its_own_machine_and_nobody_elses_address(&orrery);
     a_killed_machine_comes_back(&orrery);
     killed_agents_take_no_guest_with_them(&orrery);
