@@ -95,7 +95,11 @@ impl Described {
             ["apis", _, _, plural, name] => (*plural, "", *name),
             _ => return Err(ApiError::no_such_path()),
         };
-        let resource = self.resources.iter().find(|resource| resource.plural == plural);
+        // Who may read a namespace's objects may not read the cluster's by naming that namespace.
+        let in_place = |resource: &ResourceDescriptor| {
+            if resource.namespaced { !namespace.is_empty() || name.is_empty() } else { namespace.is_empty() }
+        };
+        let resource = self.resources.iter().find(|resource| resource.plural == plural && in_place(resource));
         let resource = resource.ok_or_else(ApiError::no_such_path)?;
         let shown = Shown { resource, form: Form::of(request)? };
         if !name.is_empty() {
@@ -187,7 +191,8 @@ mod tests {
                 schema: || json!({"type": "object"}),
                 ..FixedResource::PLAIN
             };
-            vec![Arc::new(thing.into())]
+            let whole = FixedResource { kind: "Whole", plural: "wholes", namespaced: false, ..thing };
+            vec![Arc::new(thing.into()), Arc::new(whole.into())]
         }
 
         async fn objects(&self, _: &str, namespace: &str) -> Result<Vec<Value>, ApiError> {
@@ -215,10 +220,14 @@ mod tests {
             assert_eq!(items.map(|item| item["metadata"]["name"].clone()).collect::<Value>(), names, "{path}");
             assert_eq!((&list["kind"], &list["apiVersion"]), (&json!("ThingList"), &json!("x.io/v1")));
         }
+        assert_eq!(read("GET", "/apis/x.io/v1/wholes/a", "").await.unwrap()["metadata"]["name"], "a");
         assert_eq!(read("GET", "/apis/x.io/v1/namespaces/m/things/a", "").await.unwrap()["metadata"]["namespace"], "m");
         for (method, path, code) in [
             ("GET", "/apis/x.io/v1/namespaces/m/things/b", 404),
             ("GET", "/apis/x.io/v1/others", 404),
+            ("GET", "/apis/x.io/v1/things/a", 404),
+            ("GET", "/apis/x.io/v1/namespaces/n/wholes", 404),
+            ("GET", "/apis/x.io/v1/namespaces/n/wholes/a", 404),
             ("GET", "/apis/x.io/v1/namespaces/m/things/a/status", 404),
             ("GET", "/apis/x.io/v1/things?watch=true", 405),
             ("DELETE", "/apis/x.io/v1/namespaces/m/things/a", 405),
